@@ -1,0 +1,399 @@
+// Kafka's wire types. A type reads and writes itself for one protocol version, so a table of fields is the whole codec.
+import { MillraceError } from '../errors.ts'
+
+export interface Context {
+  readonly version: number
+  readonly flexible: boolean
+}
+
+/** A tagged field (KIP-482) that the table does not know; it is kept and written again. */
+export interface UnknownTag {
+  tag: number
+  data: Buffer
+}
+
+/** Reads forward through one buffer. Frames come from the network: every read is bounded by what is there. */
+export class Cursor {
+  readonly buffer: Buffer
+  position: number
+
+  constructor(buffer: Buffer, position = 0) {
+    this.buffer = buffer
+    this.position = position
+  }
+
+  get remaining(): number {
+    return this.buffer.length - this.position
+  }
+
+  /** Moves past `length` bytes and returns where they start. Throws WIRE_CORRUPT when the buffer is too short. */
+  advance(length: number): number {
+    if (length < 0 || length > this.remaining) {
+      throw new MillraceError('WIRE_CORRUPT', `cannot read ${length} bytes at ${this.position}: ${this.remaining} left`)
+    }
+    const start = this.position
+    this.position += length
+    return start
+  }
+
+  take(length: number): Buffer {
+    const start = this.advance(length)
+    return this.buffer.subarray(start, start + length)
+  }
+
+  uvarint(): number {
+    for (let value = 0, shift = 0; shift < 35; shift += 7) {
+      const byte = this.buffer[this.advance(1)]!
+      value += (byte & 0x7f) * 2 ** shift
+      if (byte < 0x80) return value
+    }
+    throw new MillraceError('WIRE_CORRUPT', `malformed varint before ${this.position}`)
+  }
+}
+
+/** Collects what is written; grows as needed. */
+export class Sink {
+  #buffer = Buffer.allocUnsafe(1024)
+  #length = 0
+
+  /** Makes room for `length` bytes and hands the writer the buffer with the place to write at. */
+  reserve(length: number): [Buffer, number] {
+    if (this.#length + length > this.#buffer.length) {
+      const grown = Buffer.allocUnsafe(Math.max(this.#buffer.length * 2, this.#length + length))
+      this.#buffer.copy(grown, 0, 0, this.#length)
+      this.#buffer = grown
+    }
+    this.#length += length
+    return [this.#buffer, this.#length - length]
+  }
+
+  append(data: Uint8Array): void {
+    const [buffer, start] = this.reserve(data.length)
+    buffer.set(data, start)
+  }
+
+  uvarint(value: number): void {
+    for (; value > 0x7f; value = Math.floor(value / 128)) {
+      const [buffer, start] = this.reserve(1)
+      buffer[start] = (value & 0x7f) | 0x80
+    }
+    const [buffer, start] = this.reserve(1)
+    buffer[start] = value
+  }
+
+  finish(): Buffer {
+    return this.#buffer.subarray(0, this.#length)
+  }
+}
+
+type Read<T> = (cursor: Cursor, context: Context) => T
+type Write<T> = (sink: Sink, value: T, context: Context) => void
+
+/** How one field is read and written, and in which versions it is there. */
+export class Type<T, Optional extends boolean = false> {
+  readonly read: Read<T>
+  readonly write: Write<T>
+  readonly fallback: T | undefined
+  readonly from: number = 0
+  readonly to: number = Number.POSITIVE_INFINITY
+  readonly tag: number = -1
+  /** The fields of a struct, or of the structs in an array. */
+  readonly fields: Fields | undefined = undefined
+  declare readonly optional: Optional
+
+  constructor(read: Read<T>, write: Write<T>, fallback?: T) {
+    this.read = read
+    this.write = write
+    this.fallback = fallback
+  }
+
+  since(from: number): Type<T, true> {
+    return derive(this, { from })
+  }
+
+  until(to: number): Type<T, true> {
+    return derive(this, { to })
+  }
+
+  tagged(tag: number, from: number): Type<T, true> {
+    return derive(this, { tag, from })
+  }
+
+  /** The value written when the caller leaves the field out. */
+  or(fallback: T): Type<T, true> {
+    return derive(this, { fallback })
+  }
+
+  present({ version }: Context): boolean {
+    return version >= this.from && version <= this.to
+  }
+}
+
+function derive<T, O extends boolean>(type: Type<any, boolean>, changes: object): Type<T, O> {
+  return Object.assign(Object.create(Type.prototype), type, changes)
+}
+
+function fixed<T>(
+  size: number,
+  get: (b: Buffer, at: number) => T,
+  set: (b: Buffer, v: T, at: number) => void,
+  zero: T
+) {
+  return new Type<T>(
+    cursor => get(cursor.buffer, cursor.advance(size)),
+    (sink, value) => {
+      const [buffer, start] = sink.reserve(size)
+      set(buffer, value, start)
+    },
+    zero
+  )
+}
+
+/** Reads a signed 64-bit integer as a number. Throws WIRE_CORRUPT beyond ±2^53: no offset, time or producer id gets there. */
+export function readInt64(buffer: Buffer, at: number): number {
+  const value = buffer.readInt32BE(at) * 2 ** 32 + buffer.readUInt32BE(at + 4)
+  if (!Number.isSafeInteger(value)) throw new MillraceError('WIRE_CORRUPT', `a 64-bit integer at ${at} is beyond 2^53`)
+  return value
+}
+
+export function writeInt64(buffer: Buffer, value: number, at: number): void {
+  buffer.writeInt32BE(Math.floor(value / 2 ** 32), at)
+  buffer.writeUInt32BE(value - Math.floor(value / 2 ** 32) * 2 ** 32, at + 4)
+}
+
+export const int8 = fixed(
+  1,
+  (b, at) => b.readInt8(at),
+  (b, v, at) => b.writeInt8(v, at),
+  0
+)
+export const int16 = fixed(
+  2,
+  (b, at) => b.readInt16BE(at),
+  (b, v, at) => b.writeInt16BE(v, at),
+  0
+)
+export const int32 = fixed(
+  4,
+  (b, at) => b.readInt32BE(at),
+  (b, v, at) => b.writeInt32BE(v, at),
+  0
+)
+export const int64 = fixed(8, readInt64, writeInt64, 0)
+export const bool = fixed(
+  1,
+  (b, at) => b[at] !== 0,
+  (b, v, at) => b.writeInt8(v ? 1 : 0, at),
+  false
+)
+
+/** A topic id in the form that Kafka prints: 16 bytes as URL-safe base64 without padding. */
+export const uuid = fixed(
+  16,
+  (b, at) => b.toString('base64url', at, at + 16),
+  (b, v, at) => b.write(v, at, 16, 'base64url'),
+  'AAAAAAAAAAAAAAAAAAAAAA'
+)
+
+/** A length-prefixed type: compact (varint of length + 1) in flexible versions, a signed prefix otherwise, null as -1. */
+function sized<T>(
+  prefix: Type<number>,
+  read: (cursor: Cursor, length: number, context: Context) => T,
+  write: (sink: Sink, value: T, context: Context) => void,
+  length: (value: T) => number
+) {
+  const nullable = new Type<T | null>(
+    (cursor, context) => {
+      const size = context.flexible ? cursor.uvarint() - 1 : prefix.read(cursor, context)
+      if (size > cursor.remaining) {
+        throw new MillraceError('WIRE_CORRUPT', `length ${size} before ${cursor.position}: ${cursor.remaining} left`)
+      }
+      return size < 0 ? null : read(cursor, size, context)
+    },
+    (sink, value, context) => {
+      const size = value === null ? -1 : length(value)
+      if (context.flexible) sink.uvarint(size + 1)
+      else prefix.write(sink, size, context)
+      if (value !== null) write(sink, value, context)
+    },
+    null
+  )
+
+  const required = new Type<T>(
+    (cursor, context) => {
+      const value = nullable.read(cursor, context)
+      if (value === null) throw new MillraceError('WIRE_CORRUPT', `unexpected null before ${cursor.position}`)
+      return value
+    },
+    nullable.write as Write<T>
+  )
+
+  return Object.assign(required, { nullable })
+}
+
+export const string = sized<string>(
+  int16,
+  (cursor, length) => cursor.take(length).toString('utf8'),
+  (sink, value) => sink.append(Buffer.from(value, 'utf8')),
+  value => Buffer.byteLength(value, 'utf8')
+)
+
+export const bytes = sized<Buffer>(
+  int32,
+  (cursor, length) => cursor.take(length),
+  (sink, value) => sink.append(value),
+  value => value.length
+)
+
+/** An array. Every item takes a byte or more, so a length beyond the bytes that remain is refused before anything is allocated. */
+export function array<T>(item: Type<T, boolean>) {
+  const type = sized<T[]>(
+    int32,
+    (cursor, length, context) => {
+      const values: T[] = []
+      for (let i = 0; i < length; i++) values.push(item.read(cursor, context))
+      return values
+    },
+    (sink, values, context) => {
+      for (const value of values) item.write(sink, value, context)
+    },
+    values => values.length
+  )
+
+  const { fields } = item
+  return Object.assign(derive<T[], false>(type, { fields }), {
+    nullable: derive<T[] | null, false>(type.nullable, { fields })
+  })
+}
+
+export type Fields = Record<string, Type<any, boolean>>
+
+/** The TypeScript type that a table of fields describes. */
+export type Infer<F extends Fields> = {
+  [K in keyof F as F[K]['optional'] extends true ? never : K]: F[K] extends Type<infer T, any> ? T : never
+} & {
+  [K in keyof F as F[K]['optional'] extends true ? K : never]?: F[K] extends Type<infer T, any> ? T : never
+} & { unknownTags?: UnknownTag[] }
+
+export function struct<F extends Fields>(fields: F): Type<Infer<F>> {
+  const entries = Object.entries(fields)
+  const plain = perVersion(context => entries.filter(([, type]) => type.tag < 0 && type.present(context)))
+  const tagged = perVersion(context => entries.filter(([, type]) => type.tag >= 0 && type.present(context)))
+
+  const type = new Type<any>(
+    (cursor, context) => {
+      const value: Record<string, unknown> = {}
+      for (const [name, type] of plain(context)) value[name] = type.read(cursor, context)
+      if (context.flexible) readTags(cursor, context, tagged(context), value)
+      return value
+    },
+    (sink, value, context) => {
+      for (const [name, type] of plain(context)) type.write(sink, given(name, value[name] ?? type.fallback), context)
+      if (context.flexible) writeTags(sink, context, tagged(context), value)
+    }
+  )
+  return derive(type, { fields })
+}
+
+/** Remembers, for each protocol version, which fields it carries. */
+function perVersion<T>(select: (context: Context) => T): (context: Context) => T {
+  const chosen: T[] = []
+  return context => {
+    chosen[context.version] ??= select(context)
+    return chosen[context.version]!
+  }
+}
+
+function given<T>(name: string, value: T | undefined): T {
+  if (value === undefined) throw new TypeError(`Missing field ${name}.`)
+  return value
+}
+
+function readTags(
+  cursor: Cursor,
+  context: Context,
+  tagged: [string, Type<any, boolean>][],
+  value: Record<string, any>
+): void {
+  for (let count = cursor.uvarint(); count > 0; count--) {
+    const tag = cursor.uvarint()
+    const data = cursor.take(cursor.uvarint())
+    const known = tagged.find(([, type]) => type.tag === tag)
+
+    if (known) value[known[0]] = known[1].read(new Cursor(data), context)
+    else (value['unknownTags'] ??= []).push({ tag, data })
+  }
+}
+
+function writeTags(
+  sink: Sink,
+  context: Context,
+  tagged: [string, Type<any, boolean>][],
+  value: Record<string, any>
+): void {
+  const tags: UnknownTag[] = [...(value['unknownTags'] ?? [])]
+
+  for (const [name, type] of tagged) {
+    if (value[name] === undefined) continue
+    const body = new Sink()
+    type.write(body, value[name], context)
+    tags.push({ tag: type.tag, data: body.finish() })
+  }
+
+  sink.uvarint(tags.length)
+  for (const { tag, data } of tags.sort((a, b) => a.tag - b.tag)) {
+    sink.uvarint(tag)
+    sink.uvarint(data.length)
+    sink.append(data)
+  }
+}
+
+/** One API: its key, the versions that the table describes, the first flexible one, and both messages. */
+export interface Api<Request extends Fields = any, Response extends Fields = any> {
+  readonly key: number
+  readonly name: string
+  readonly versions: readonly [min: number, max: number]
+  readonly flexible: number
+  readonly fields: { request: Request; response: Response }
+  readonly request: Message<Infer<Request>>
+  readonly response: Message<Infer<Response>>
+}
+
+export interface Message<T> {
+  /** Decodes a body that starts at `position`. Throws WIRE_CORRUPT. */
+  decode(data: Buffer, version: number, position?: number): T
+  encode(value: T, version: number): Buffer
+}
+
+export type RequestOf<A extends Api> = A extends Api<infer Q, any> ? Infer<Q> : never
+export type ResponseOf<A extends Api> = A extends Api<any, infer S> ? Infer<S> : never
+
+export function api<Q extends Fields, S extends Fields>(
+  key: number,
+  name: string,
+  { versions, flexible }: { versions: readonly [number, number]; flexible: number },
+  request: Q,
+  response: S
+): Api<Q, S> {
+  return {
+    key,
+    name,
+    versions,
+    flexible,
+    fields: { request, response },
+    request: message(flexible, struct(request)),
+    response: message(flexible, struct(response))
+  }
+}
+
+function message<T>(flexible: number, type: Type<T>): Message<T> {
+  return {
+    decode: (data, version, position = 0) =>
+      type.read(new Cursor(data, position), { version, flexible: version >= flexible }),
+    encode(value, version) {
+      const sink = new Sink()
+      type.write(sink, value, { version, flexible: version >= flexible })
+      return sink.finish()
+    }
+  }
+}

@@ -1,0 +1,92 @@
+// Pairs a Produce request with the broker's answer: which batches were accepted, at which offsets, and what to answer when
+// they cannot be made durable.
+
+import type { CapturedBatch } from 'millrace/connect'
+import { FrameFlag } from 'millrace/connect'
+import type { messages, ProduceRequest, ResponseOf } from 'millrace/kafka'
+import { KafkaError } from 'millrace/kafka'
+import type { TopicIds, TopicSelection } from './topics.ts'
+import { isCaptured } from './topics.ts'
+
+export type ProduceAnswer = ResponseOf<typeof messages.produce>
+
+/** With these the batch stays in the leader's log, although the producer is told to try again (DelayedProduce in Kafka). */
+const afterAppend: ReadonlySet<number> = new Set([
+  KafkaError.REQUEST_TIMED_OUT,
+  KafkaError.NOT_ENOUGH_REPLICAS_AFTER_APPEND
+])
+
+/** The batches that the broker has in its log now, with their offsets. Throws when a topic's id cannot be found out. */
+export async function acceptedBatches(
+  request: ProduceRequest,
+  answer: ProduceAnswer,
+  clusterId: string,
+  ids: TopicIds,
+  selection: TopicSelection
+): Promise<CapturedBatch[]> {
+  const sent = new Map(
+    request.partitions.map(({ topic, topicId, partition, batch }) => [`${topic ?? topicId}/${partition}`, batch])
+  )
+  const accepted: CapturedBatch[] = []
+  for (const response of answer.responses) {
+    const topic = response.name ?? (await ids.nameOf(response.topicId!))
+    if (!isCaptured(topic, selection)) continue
+    for (const { index, errorCode, baseOffset } of response.partitionResponses) {
+      const batch = sent.get(`${response.name ?? response.topicId}/${index}`)
+      const provisional = afterAppend.has(errorCode)
+      if (!batch || baseOffset < 0 || (errorCode !== KafkaError.NONE && !provisional)) continue
+      const topicId = response.topicId ?? (await ids.idOf(topic))
+      accepted.push({
+        stream: { clusterId, topic, topicId, partition: index },
+        baseOffset,
+        lastOffset: baseOffset + batch.lastOffsetDelta,
+        recordCount: batch.recordCount,
+        flags: provisional ? FrameFlag.PROVISIONAL : 0,
+        chunks: batch.chunks
+      })
+    }
+  }
+  return accepted
+}
+
+/** Whether anything in the request is to be captured. A topic id that is not known yet counts as captured. */
+export function wantsCapture({ partitions }: ProduceRequest, ids: TopicIds, selection: TopicSelection): boolean {
+  return partitions.some(({ topic, topicId }) => isWanted(topic ?? ids.knownName(topicId!), selection))
+}
+
+/** The broker's answer with every captured success turned into "in the log, but not safe": the producer sends again. */
+export function withdrawn(
+  answer: ProduceAnswer,
+  reason: string,
+  ids: TopicIds,
+  selection: TopicSelection
+): ProduceAnswer {
+  return {
+    ...answer,
+    responses: answer.responses.map(response => {
+      if (!isWanted(response.name ?? ids.knownName(response.topicId!), selection)) return response
+      const partitionResponses = response.partitionResponses.map(partition =>
+        partition.errorCode === KafkaError.NONE
+          ? { ...partition, errorCode: KafkaError.NOT_ENOUGH_REPLICAS_AFTER_APPEND, errorMessage: reason }
+          : partition
+      )
+      return { ...response, partitionResponses }
+    })
+  }
+}
+
+function isWanted(topic: string | undefined, selection: TopicSelection): boolean {
+  return topic === undefined || isCaptured(topic, selection)
+}
+
+/** The answer to a request that was not forwarded, because nothing could be made durable: the producer sends again. */
+export function refusal({ partitions }: ProduceRequest, reason: string): ProduceAnswer {
+  return {
+    responses: partitions.map(({ topic, topicId, partition }) => ({
+      ...(topic === null ? { topicId: topicId! } : { name: topic }),
+      partitionResponses: [
+        { index: partition, errorCode: KafkaError.NOT_ENOUGH_REPLICAS, baseOffset: -1, errorMessage: reason }
+      ]
+    }))
+  }
+}

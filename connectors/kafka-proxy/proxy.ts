@@ -1,0 +1,162 @@
+// The listeners: one for bootstrap and one per broker, opened as brokers become known; and the sessions behind them.
+import { once } from 'node:events'
+import net from 'node:net'
+import type { RunningSource, SourceContext } from 'millrace/connect'
+import { MillraceError, messageOf } from 'millrace/connect'
+import type { Address } from 'millrace/kafka'
+import { formatAddress } from 'millrace/kafka'
+import { Budget } from './budget.ts'
+import type { NodeMap } from './rewrite.ts'
+import type { SessionContext } from './session.ts'
+import { Session } from './session.ts'
+import { TopicIds } from './topics.ts'
+
+export interface ProxyConfig {
+  readonly listen: Address
+  readonly 'node.port.base': number
+  readonly 'node.ports': ReadonlyMap<number, number> | undefined
+  readonly 'advertised.host': string | undefined
+  readonly topics: readonly string[]
+  readonly 'topics.regex': RegExp
+  readonly 'topics.exclude': readonly string[]
+  readonly 'capture.inflight.bytes': number
+}
+
+const CONNECT_TIMEOUT_MS = 10_000
+/** How long owed responses are waited for at shutdown. */
+const DRAIN_TIMEOUT_MS = 15_000
+
+export class KafkaProxy implements RunningSource, NodeMap {
+  readonly #config: ProxyConfig
+  readonly #source: SourceContext
+  readonly #context: SessionContext
+  /** By node id; the bootstrap listener is -1. */
+  readonly #listeners = new Map<number, Promise<net.Server>>()
+  readonly #brokers = new Map<number, Address>()
+  readonly #sessions = new Set<Session>()
+
+  private constructor(config: ProxyConfig, source: SourceContext) {
+    this.#config = config
+    this.#source = source
+    this.#context = {
+      source,
+      nodes: this,
+      ids: new TopicIds(source.cluster),
+      selection: { topics: config.topics, regex: config['topics.regex'], exclude: config['topics.exclude'] },
+      budget: new Budget(config['capture.inflight.bytes'])
+    }
+  }
+
+  /** Opens the bootstrap listener and one for each broker that the cluster has now. Throws LISTEN_FAILED. */
+  static async start(config: ProxyConfig, source: SourceContext): Promise<KafkaProxy> {
+    const proxy = new KafkaProxy(config, source)
+    try {
+      await source.cluster.refresh([])
+      await proxy.reconcile(source.cluster.brokers)
+      await proxy.#listen(-1, config.listen.port)
+    } catch (error) {
+      await proxy.stop()
+      throw error
+    }
+    return proxy
+  }
+
+  get addresses(): Readonly<Record<string, string>> {
+    const nodes = [...this.#brokers.keys()].map(id => [`node ${id}`, formatAddress(this.addressOf(id))] as const)
+    return {
+      bootstrap: formatAddress({ ...this.addressOf(-1), port: this.#config.listen.port }),
+      ...Object.fromEntries(nodes)
+    }
+  }
+
+  addressOf(nodeId: number): Address {
+    return { host: this.#config['advertised.host'] ?? this.#config.listen.host, port: this.#portOf(nodeId) }
+  }
+
+  async reconcile(brokers: ReadonlyMap<number, Address>): Promise<void> {
+    for (const [nodeId, address] of brokers) {
+      if (address.host === '') continue // a broker that is known but has no listener for us
+      this.#brokers.set(nodeId, address)
+      await this.#listen(nodeId, this.#portOf(nodeId))
+    }
+  }
+
+  async stop(): Promise<void> {
+    const servers = await Promise.allSettled(this.#listeners.values())
+    for (const one of servers) if (one.status === 'fulfilled') one.value.close()
+    const deadline = setTimeout(() => {
+      for (const session of this.#sessions) session.destroy()
+    }, DRAIN_TIMEOUT_MS)
+    await Promise.all([...this.#sessions].map(session => session.drain()))
+    clearTimeout(deadline)
+  }
+
+  #portOf(nodeId: number): number {
+    return this.#config['node.ports']?.get(nodeId) ?? this.#config['node.port.base'] + nodeId
+  }
+
+  #listen(nodeId: number, port: number): Promise<net.Server> {
+    let listening = this.#listeners.get(nodeId)
+    if (listening === undefined) {
+      listening = this.#open(nodeId, port)
+      this.#listeners.set(nodeId, listening)
+      // A port that was taken may be free at the next try.
+      listening.catch(() => this.#listeners.delete(nodeId))
+    }
+    return listening
+  }
+
+  async #open(nodeId: number, port: number): Promise<net.Server> {
+    const { host } = this.#config.listen
+    const server = net.createServer({ allowHalfOpen: true, noDelay: true, keepAlive: true }, client =>
+      this.#accept(client, nodeId)
+    )
+    try {
+      if (port > 65535) throw new RangeError(`port ${port} does not exist`)
+      server.listen({ host, port })
+      await once(server, 'listening')
+    } catch (cause) {
+      const what = nodeId < 0 ? 'listen' : `node.port.base (broker ${nodeId})`
+      throw new MillraceError('LISTEN_FAILED', `${what}: cannot listen on ${host}:${port}: ${messageOf(cause)}`, {
+        cause,
+        hint:
+          nodeId < 0
+            ? 'Stop what listens there, or set listen to a free port.'
+            : `Set node.port.base so that base + ${nodeId} is free, or give the broker a port: node.ports=${nodeId}:PORT.`
+      })
+    }
+    return server
+  }
+
+  async #accept(client: net.Socket, nodeId: number): Promise<void> {
+    client.on('error', () => client.destroy())
+    try {
+      const broker = await this.#connectUpstream(nodeId)
+      if (client.destroyed) return void broker.destroy()
+      client.removeAllListeners('error')
+      const session = new Session(client, broker, this.#context)
+      this.#sessions.add(session)
+      session.closed.then(() => this.#sessions.delete(session))
+    } catch (error) {
+      this.#source.logger.warn({ err: error, node: nodeId }, 'no broker could be reached for a client')
+      client.destroy()
+    }
+  }
+
+  async #connectUpstream(nodeId: number): Promise<net.Socket> {
+    const known = this.#brokers.get(nodeId)
+    const candidates = known ? [known] : [...this.#source.bootstrap, ...this.#brokers.values()]
+    let failure: unknown
+    for (const { host, port } of candidates) {
+      const socket = net.connect({ host, port, noDelay: true, keepAlive: true, allowHalfOpen: true })
+      try {
+        await once(socket, 'connect', { signal: AbortSignal.timeout(CONNECT_TIMEOUT_MS) })
+        return socket
+      } catch (error) {
+        socket.destroy()
+        failure = error
+      }
+    }
+    throw failure
+  }
+}

@@ -1,0 +1,67 @@
+// Which topics are captured, and by which id and name they go: fed by the Metadata answers that pass by.
+import type { Cluster, messages, ResponseOf } from 'millrace/kafka'
+
+export interface TopicSelection {
+  readonly topics: readonly string[]
+  readonly regex: RegExp
+  readonly exclude: readonly string[]
+}
+
+/** Whether a topic's batches are captured. Internal topics (`__consumer_offsets` and the like) are, only when named. */
+export function isCaptured(topic: string, { topics, regex, exclude }: TopicSelection): boolean {
+  if (exclude.includes(topic)) return false
+  if (topics.length > 0) return topics.includes(topic)
+  return !topic.startsWith('__') && regex.test(topic)
+}
+
+/** Names and ids, both ways. The last metadata seen wins: a re-created topic has a new id. */
+export class TopicIds {
+  readonly #cluster: Cluster
+  readonly #ids = new Map<string, string>()
+  readonly #names = new Map<string, string>()
+
+  constructor(cluster: Cluster) {
+    this.#cluster = cluster
+  }
+
+  learn(topics: ResponseOf<typeof messages.metadata>['topics']): void {
+    for (const { name, topicId, errorCode } of topics) {
+      if (errorCode === 0 && name !== null && topicId !== undefined) this.#set(name, topicId)
+    }
+  }
+
+  /** The id of a topic; asks the cluster when no metadata has passed by yet. */
+  async idOf(name: string): Promise<string> {
+    const known = this.#ids.get(name)
+    if (known !== undefined) return known
+    await this.#ask([name])
+    return this.#found(this.#ids.get(name), name)
+  }
+
+  /** The name of a topic id; asks the cluster for all topics when it is new. */
+  async nameOf(topicId: string): Promise<string> {
+    const known = this.#names.get(topicId)
+    if (known !== undefined) return known
+    await this.#ask(null)
+    return this.#found(this.#names.get(topicId), topicId)
+  }
+
+  /** The name of a topic id, if a metadata answer has named it. */
+  knownName(topicId: string): string | undefined {
+    return this.#names.get(topicId)
+  }
+
+  async #ask(names: readonly string[] | null): Promise<void> {
+    for (const { name, topicId } of await this.#cluster.refresh(names)) this.#set(name, topicId)
+  }
+
+  #set(name: string, topicId: string): void {
+    this.#ids.set(name, topicId)
+    this.#names.set(topicId, name)
+  }
+
+  #found(value: string | undefined, asked: string): string {
+    if (value === undefined) throw new Error(`the cluster does not know topic ${asked}`)
+    return value
+  }
+}

@@ -1,0 +1,58 @@
+// Which APIs and versions the proxy offers: for what it decodes, what both it and the broker know; else the broker's own.
+
+import type { Api, ResponseOf } from 'millrace/kafka'
+import { messages } from 'millrace/kafka'
+
+/** The APIs whose requests or responses are decoded here. */
+const decoded: ReadonlyMap<number, Api> = new Map<number, Api>(
+  [messages.produce, messages.metadata, messages.findCoordinator, messages.apiVersions, messages.describeCluster].map(
+    api => [api.key, api]
+  )
+)
+
+/**
+ * From Fetch 16 on, answers may name broker addresses (KIP-951), which would lead clients round the proxy. Their only gain
+ * over 15 for clients is that hint.
+ */
+const FETCH = 1
+const FETCH_MAX = 15
+
+/**
+ * Not offered: what would lead a client round the proxy (DescribeQuorum 55, ShareFetch 78 and ShareAcknowledge 79 name
+ * addresses that are not rewritten), what would report the proxy's connection as the client's (telemetry 71, 72), and what
+ * belongs between brokers and controllers (80, 81, 83 to 87).
+ */
+const hidden = new Set([55, 71, 72, 78, 79, 80, 81, 83, 84, 85, 86, 87])
+
+/** The table of an API that is decoded here. */
+export function decodedApi(key: number): Api | undefined {
+  return decoded.get(key)
+}
+
+/** Whether a request may go on to the broker. A client that read our ApiVersions answer never gets false. */
+export function isOffered(key: number, version: number): boolean {
+  if (hidden.has(key)) return false
+  if (key === FETCH) return version <= FETCH_MAX
+  const api = decoded.get(key)
+  return api === undefined || (version >= api.versions[0] && version <= api.versions[1])
+}
+
+/** Narrows the broker's answer to what is offered here; everything else in it stays. */
+export function offeredVersions(
+  answer: ResponseOf<typeof messages.apiVersions>
+): ResponseOf<typeof messages.apiVersions> {
+  const apiKeys = answer.apiKeys
+    .filter(({ apiKey }) => !hidden.has(apiKey))
+    .map(offered => {
+      const api = decoded.get(offered.apiKey)
+      const [min, max] = api?.versions ?? [0, offered.apiKey === FETCH ? FETCH_MAX : offered.maxVersion]
+      return {
+        ...offered,
+        // librdkafka reads its codec support from Produce 0, so brokers offer it though they refuse it (KAFKA-18659).
+        minVersion: offered.apiKey === messages.produce.key ? offered.minVersion : Math.max(offered.minVersion, min),
+        maxVersion: Math.min(offered.maxVersion, max)
+      }
+    })
+    .filter(({ minVersion, maxVersion }) => minVersion <= maxVersion)
+  return { ...answer, apiKeys }
+}

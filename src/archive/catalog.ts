@@ -1,0 +1,92 @@
+// A local memory of archived segments, so that a walk need not read each of them again. It is a cache: everything in it can
+// be read from the store, and objects never change, so what it holds is true as long as the object is there.
+import Database from 'better-sqlite3'
+import type { SegmentManifest } from '../segment/manifest.ts'
+import { parseManifest } from '../segment/manifest.ts'
+
+/** Which batch an archived segment holds at an offset, and with which CRC-32C. */
+export interface ArchivedBatch {
+  readonly baseOffset: number
+  readonly lastOffset: number
+  readonly crc: number
+}
+
+export interface CatalogRow {
+  readonly size: number
+  /** SHA-256 of the object, hex; null where only its manifest was read. */
+  readonly sha256: string | null
+  readonly manifest: SegmentManifest
+}
+
+export class Catalog implements Disposable {
+  readonly #db: Database.Database
+  readonly #archive: string
+
+  private constructor(db: Database.Database, archive: string) {
+    this.#db = db
+    this.#archive = archive
+    // A lost cache costs time, not data: no fsync for it.
+    db.pragma('journal_mode = WAL')
+    db.pragma('synchronous = OFF')
+    db.exec(`
+      CREATE TABLE IF NOT EXISTS segment (
+        archive TEXT NOT NULL, key TEXT NOT NULL, size INTEGER NOT NULL, sha256 TEXT, manifest TEXT NOT NULL,
+        PRIMARY KEY (archive, key)
+      ) WITHOUT ROWID;
+      CREATE TABLE IF NOT EXISTS batches (
+        archive TEXT NOT NULL, key TEXT NOT NULL, packed BLOB NOT NULL,
+        PRIMARY KEY (archive, key)
+      ) WITHOUT ROWID`)
+  }
+
+  /** Opens the catalog in `file` for the archive at this URL, or one in memory for a single command. */
+  static open(file: string | null, archiveUrl: string): Catalog {
+    return new Catalog(new Database(file ?? ':memory:'), archiveUrl)
+  }
+
+  get(key: string): CatalogRow | undefined {
+    const row = this.#db
+      .prepare('SELECT size, sha256, manifest FROM segment WHERE archive = ? AND key = ?')
+      .get(this.#archive, key) as { size: number; sha256: string | null; manifest: string } | undefined
+    return row && { ...row, manifest: parseManifest(row.manifest, key) }
+  }
+
+  put(key: string, { size, sha256, manifest }: CatalogRow): void {
+    this.#db
+      .prepare('INSERT OR REPLACE INTO segment VALUES (?, ?, ?, ?, ?)')
+      .run(this.#archive, key, size, sha256, JSON.stringify(manifest))
+  }
+
+  batches(key: string): ArchivedBatch[] | undefined {
+    const packed = this.#db
+      .prepare('SELECT packed FROM batches WHERE archive = ? AND key = ?')
+      .pluck()
+      .get(this.#archive, key) as Buffer | undefined
+    return packed && unpack(packed)
+  }
+
+  putBatches(key: string, batches: readonly ArchivedBatch[]): void {
+    this.#db.prepare('INSERT OR REPLACE INTO batches VALUES (?, ?, ?)').run(this.#archive, key, pack(batches))
+  }
+
+  [Symbol.dispose](): void {
+    this.#db.close()
+  }
+}
+
+function pack(batches: readonly ArchivedBatch[]): Buffer {
+  const numbers = new Float64Array(batches.length * 3)
+  batches.forEach(({ baseOffset, lastOffset, crc }, i) => {
+    numbers.set([baseOffset, lastOffset, crc], i * 3)
+  })
+  return Buffer.from(numbers.buffer)
+}
+
+function unpack(packed: Buffer): ArchivedBatch[] {
+  const numbers = new Float64Array(packed.buffer.slice(packed.byteOffset, packed.byteOffset + packed.length))
+  return Array.from({ length: numbers.length / 3 }, (_, i) => ({
+    baseOffset: numbers[i * 3]!,
+    lastOffset: numbers[i * 3 + 1]!,
+    crc: numbers[i * 3 + 2]!
+  }))
+}

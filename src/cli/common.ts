@@ -1,0 +1,94 @@
+// What the commands have in common: their flags, how they open an archive for reading, and how they print.
+import { existsSync } from 'node:fs'
+import type { Argv } from 'yargs'
+import { bundledConnectors } from '../../connectors/index.ts'
+import { Archive } from '../archive/archive.ts'
+import { Catalog } from '../archive/catalog.ts'
+import { openObjectStore } from '../archive/object-store.ts'
+import { WarmSegments } from '../archive/warm-segments.ts'
+import type { ConfigInputs, Configuration } from '../config.ts'
+import { DEFAULT_CONFIG_FILE, loadConfiguration } from '../config.ts'
+import { dataFolders } from '../data-folders.ts'
+
+/** Flags of every command. */
+export interface CommonFlags {
+  readonly config?: string | undefined
+  readonly set?: readonly string[] | undefined
+  readonly json: boolean
+}
+
+export function commonFlags<T>(yargs: Argv<T>): Argv<T & CommonFlags> {
+  return yargs
+    .option('config', {
+      type: 'string',
+      requiresArg: true,
+      describe: `Worker file (default: $MILLRACE_CONFIG, else ${DEFAULT_CONFIG_FILE})`
+    })
+    .option('set', { type: 'string', array: true, requiresArg: true, describe: 'Override a key: --set key=value' })
+    .option('json', { type: 'boolean', default: false, describe: 'Print JSON' })
+}
+
+/** Flags of commands that read an archive. */
+export interface ArchiveFlags extends CommonFlags {
+  readonly archive?: string | undefined
+}
+
+export function archiveFlags<T>(yargs: Argv<T>): Argv<T & ArchiveFlags> {
+  return commonFlags(yargs).option('archive', {
+    type: 'string',
+    requiresArg: true,
+    describe: 'Read this archive (file:PATH or s3://BUCKET/PREFIX) without a worker file'
+  })
+}
+
+export function configInputs({ config, set }: CommonFlags): ConfigInputs {
+  return { file: config, set: set ?? [] }
+}
+
+export function configuration(flags: CommonFlags): Configuration {
+  return loadConfiguration(configInputs(flags), bundledConnectors)
+}
+
+/** All that a reading command can reach: an archive, and beside it what one worker has locally. */
+export interface Reading extends AsyncDisposable {
+  readonly archive: Archive
+  /** Null where only an archive was named. */
+  readonly warm: WarmSegments | null
+  readonly walDirectory: string | null
+  /** The configuration, where there is one. */
+  readonly configuration: Configuration | null
+}
+
+/** Opens what the flags name. Throws CONFIG_INVALID, STORE_FAILED. */
+export async function openReading(flags: ArchiveFlags): Promise<Reading> {
+  if (flags.archive !== undefined) {
+    const store = await openObjectStore(flags.archive, { create: false })
+    const archive = new Archive(store, Catalog.open(null, flags.archive))
+    return { archive, warm: null, walDirectory: null, configuration: null, ...disposing(archive) }
+  }
+  const loaded = configuration(flags)
+  const folders = dataFolders(loaded.worker['data.dir'])
+  const store = await loaded.archive.connector.open(loaded.archive.values)
+  const archive = new Archive(store, Catalog.open(existsSync(folders.catalog) ? folders.catalog : null, store.url))
+  return {
+    archive,
+    warm: new WarmSegments(folders.warm, loaded.worker['warm.max.bytes']),
+    walDirectory: existsSync(folders.wal) ? folders.wal : null,
+    configuration: loaded,
+    ...disposing(archive)
+  }
+}
+
+function disposing(archive: Archive): AsyncDisposable {
+  return { [Symbol.asyncDispose]: () => archive[Symbol.asyncDispose]() }
+}
+
+/** Writes one line of data to stdout. */
+export function printLine(line: string): void {
+  process.stdout.write(`${line}\n`)
+}
+
+/** Writes one line for people to stderr. */
+export function say(line: string): void {
+  process.stderr.write(`${line}\n`)
+}

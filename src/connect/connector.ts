@@ -1,0 +1,71 @@
+// What a connector is: a plain object that declares its options and opens something. Bundled ones follow the same contract
+// as a third party's.
+import type { Logger } from 'pino'
+import type { ObjectStore } from '../archive/object-store.ts'
+import type { MillraceError } from '../errors.ts'
+import type { Address } from '../kafka/address.ts'
+import type { Cluster } from '../kafka/cluster.ts'
+import type { CapturedBatch } from '../wal/messages.ts'
+import type { Options, Values } from './options.ts'
+
+/** What the worker lends a source. */
+export interface SourceContext {
+  /** The connector's name, from its file. */
+  readonly name: string
+  readonly logger: Logger
+  readonly bootstrap: readonly Address[]
+  readonly clusterId: string
+  /** A raw client of the upstream cluster. It belongs to the worker. */
+  readonly cluster: Cluster
+  /**
+   * Makes batches durable in the WAL. A source may tell a producer "yes" only after this has resolved; a rejection means
+   * that nothing of the call may be called durable.
+   */
+  capture(batches: readonly CapturedBatch[]): Promise<void>
+  /** Why the WAL takes nothing at the moment; null while it does. */
+  captureFault(): MillraceError | null
+}
+
+/** A source that runs. */
+export interface RunningSource {
+  /** Where clients reach it, for the log line `ready`. */
+  readonly addresses: Readonly<Record<string, string>>
+  /** Takes nothing new, finishes what it owes, closes. Called once, on the main thread, before the WAL closes. */
+  stop(): Promise<void>
+}
+
+/**
+ * A source brings batches in. `start` is called once, on the main thread, when the WAL is open; what it throws stops the
+ * worker, with the code's exit status.
+ */
+export interface SourceConnector<D extends Options = Options> {
+  readonly type: 'source'
+  /** The short `connector.class`. */
+  readonly name: string
+  /** Other accepted spellings of `connector.class`. */
+  readonly aliases: readonly string[]
+  readonly doc: string
+  readonly options: D
+  start(config: Values<D>, context: SourceContext): Promise<RunningSource>
+}
+
+/** An archive sink says where segments are kept. `open` is called once; the worker closes the store. */
+export interface ArchiveConnector<D extends Options = Options> {
+  readonly type: 'sink'
+  readonly name: string
+  readonly aliases: readonly string[]
+  readonly doc: string
+  readonly options: D
+  open(config: Values<D>): Promise<ObjectStore>
+}
+
+export type Connector = SourceConnector<any> | ArchiveConnector<any>
+
+/** Gives a connector its types; does nothing else. */
+export function defineSource<const D extends Options>(connector: SourceConnector<D>): SourceConnector<D> {
+  return connector
+}
+
+export function defineArchive<const D extends Options>(connector: ArchiveConnector<D>): ArchiveConnector<D> {
+  return connector
+}

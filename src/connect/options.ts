@@ -1,0 +1,201 @@
+// Options are declared once, as a table; parsing, defaults and messages come from it. Values arrive as text, as in Kafka.
+import { z } from 'zod'
+import type { Address } from '../kafka/address.ts'
+import { parseAddress } from '../kafka/address.ts'
+
+export interface Option<T = unknown> {
+  readonly schema: z.ZodType<T, string>
+  /** As a user would write it. Absent: required, unless the schema is optional. */
+  readonly default?: string
+  readonly optional?: boolean
+  readonly doc: string
+}
+
+export type Options = Readonly<Record<string, Option<any>>>
+
+type ValueOf<O> = O extends Option<infer T> ? (O extends { optional: true } ? T | undefined : T) : never
+
+export type Values<D extends Options> = { readonly [K in keyof D]: ValueOf<D[K]> }
+
+/** One value as it was found, and where. */
+export interface RawValue {
+  readonly text: string
+  /** The file, variable or flag that a message should name. */
+  readonly source: string
+}
+
+/** What is wrong with one key, ready to be printed on a line of its own. */
+export interface Fault {
+  readonly source: string
+  readonly key: string
+  readonly rule: string
+  readonly got?: string | undefined
+}
+
+export function formatFault({ source, key, rule, got }: Fault): string {
+  return `${source}: ${key}: ${rule}${got === undefined ? '' : ` (got ${JSON.stringify(got)})`}`
+}
+
+/** Checks all of `raw` against the table: unknown keys, missing keys and wrong values are faults, each on its own. */
+export function parseOptions<D extends Options>(
+  options: D,
+  raw: ReadonlyMap<string, RawValue>,
+  source: string
+): { values: Values<D>; faults: Fault[] } {
+  const faults: Fault[] = []
+  for (const [key, { text, source }] of raw) {
+    if (!(key in options)) faults.push({ source, key, rule: unknownKeyRule(key, Object.keys(options)), got: text })
+  }
+  const values: Record<string, unknown> = {}
+  for (const [key, option] of Object.entries(options)) {
+    const given = raw.get(key)
+    const text = given?.text ?? option.default
+    if (text === undefined) {
+      if (!option.optional) faults.push({ source, key, rule: `is required: ${option.doc}` })
+      continue
+    }
+    const parsed = option.schema.safeParse(text)
+    if (parsed.success) values[key] = parsed.data
+    else faults.push({ source: given?.source ?? source, key, rule: parsed.error.issues[0]!.message, got: text })
+  }
+  return { values: values as Values<D>, faults }
+}
+
+function unknownKeyRule(key: string, known: readonly string[]): string {
+  const [nearest] = known.map(name => ({ name, far: editDistance(key, name) })).sort((a, b) => a.far - b.far)
+  return nearest && nearest.far <= Math.max(2, key.length / 3)
+    ? `unknown key: did you mean ${nearest.name}?`
+    : 'unknown key'
+}
+
+/** Levenshtein distance: how many letters to add, drop or change. */
+function editDistance(a: string, b: string): number {
+  let row = Array.from({ length: b.length + 1 }, (_, i) => i)
+  for (let i = 1; i <= a.length; i++) {
+    const next = [i]
+    for (let j = 1; j <= b.length; j++) {
+      next.push(Math.min(row[j]! + 1, next[j - 1]! + 1, row[j - 1]! + (a[i - 1] === b[j - 1] ? 0 : 1)))
+    }
+    row = next
+  }
+  return row[b.length]!
+}
+
+/** A schema whose parser throws, or gives undefined for a fault, with the rule as message. */
+function rule<T>(text: string, parse: (value: string) => T | undefined): z.ZodType<T, string> {
+  return z.string().transform((value, context) => {
+    const parsed = parse(value.trim())
+    if (parsed !== undefined) return parsed
+    context.addIssue({ code: 'custom', message: text })
+    return z.NEVER
+  }) as unknown as z.ZodType<T, string>
+}
+
+const byteUnits = { B: 1, KiB: 2 ** 10, MiB: 2 ** 20, GiB: 2 ** 30 } as const
+const timeUnits = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 } as const
+
+function measured(value: string, units: Readonly<Record<string, number>>): number | undefined {
+  const match = /^(\d+(?:\.\d+)?)\s*([A-Za-z]*)$/.exec(value)
+  const unit = match?.[2] === '' ? 1 : units[match?.[2] ?? '']
+  return match && unit !== undefined ? Math.round(Number(match[1]) * unit) : undefined
+}
+
+/** A number of bytes: 67108864, 64MiB. */
+export function bytes(min: number, max = Number.MAX_SAFE_INTEGER): z.ZodType<number, string> {
+  return rule(`must be a size from ${formatBytes(min)} to ${formatBytes(max)}, such as 64MiB`, value => {
+    const size = measured(value, byteUnits)
+    return size !== undefined && size >= min && size <= max ? size : undefined
+  })
+}
+
+/** A duration in milliseconds: 600000, 10m. */
+export function duration(min: number): z.ZodType<number, string> {
+  return rule(`must be a duration of ${min} ms or more, such as 500ms, 10m or 1h`, value => {
+    const ms = measured(value, timeUnits)
+    return ms !== undefined && ms >= min ? ms : undefined
+  })
+}
+
+export function integer(min: number, max: number): z.ZodType<number, string> {
+  return rule(`must be a whole number from ${min} to ${max}`, value => {
+    const number = Number(value)
+    return Number.isInteger(number) && value !== '' && number >= min && number <= max ? number : undefined
+  })
+}
+
+export function oneOf<const T extends string>(...allowed: readonly T[]): z.ZodType<T, string> {
+  return rule(`must be ${allowed.join(' or ')}`, value => allowed.find(one => one === value))
+}
+
+export const boolean: z.ZodType<boolean, string> = rule('must be true or false', value =>
+  value === 'true' ? true : value === 'false' ? false : undefined
+)
+
+export const text: z.ZodType<string, string> = rule('must not be empty', value => value || undefined)
+
+/** Comma-separated words; none for an empty text. */
+export const list: z.ZodType<readonly string[], string> = rule('must be a comma-separated list', splitList)
+
+export const regex: z.ZodType<RegExp, string> = rule('must be a regular expression', value => {
+  try {
+    return new RegExp(`^(?:${value})$`)
+  } catch {
+    return undefined
+  }
+})
+
+export const address: z.ZodType<Address, string> = rule('must be host:port', addressOrFault)
+
+export const addresses: z.ZodType<readonly Address[], string> = rule(
+  'must be host:port, or several with commas',
+  value => {
+    const parsed = splitList(value).map(addressOrFault)
+    return parsed.length > 0 && parsed.every(one => one !== undefined) ? (parsed as Address[]) : undefined
+  }
+)
+
+/** Node ids and their ports: 1001:19101,1002:19102. */
+export const portMap: z.ZodType<ReadonlyMap<number, number>, string> = rule(
+  'must be node:port, or several with commas',
+  value => {
+    const pairs = splitList(value).map(pair => /^(\d+):(\d{1,5})$/.exec(pair))
+    return pairs.every(pair => pair !== null)
+      ? new Map(pairs.map(pair => [Number(pair![1]), Number(pair![2])]))
+      : undefined
+  }
+)
+
+/** An http:// address to listen on. */
+export const httpListener: z.ZodType<Address, string> = rule('must be http://host:port', value =>
+  value.startsWith('http://') ? addressOrFault(value.slice('http://'.length)) : undefined
+)
+
+/** An archive's URL with this scheme. */
+export function archiveUrl(scheme: 'file:' | 's3:'): z.ZodType<string, string> {
+  const form = scheme === 'file:' ? 'file:PATH' : 's3://BUCKET/PREFIX'
+  return rule(`must be ${form}`, value =>
+    value.startsWith(scheme) && value.length > scheme.length ? value : undefined
+  )
+}
+
+function splitList(value: string): string[] {
+  return value
+    .split(',')
+    .map(word => word.trim())
+    .filter(word => word !== '')
+}
+
+function addressOrFault(value: string): Address | undefined {
+  try {
+    return parseAddress(value)
+  } catch {
+    return undefined
+  }
+}
+
+export function formatBytes(size: number): string {
+  for (const [unit, factor] of Object.entries(byteUnits).reverse()) {
+    if (size >= factor) return `${Math.round((size / factor) * 10) / 10}${unit}`
+  }
+  return `${size}B`
+}

@@ -1,0 +1,22 @@
+// What lies where inside `data.dir`.
+import path from 'node:path'
+
+export interface DataFolders {
+  /** The write-ahead log's files. */
+  readonly wal: string
+  /** Segments that are being built. */
+  readonly building: string
+  /** Local copies of archived segments. */
+  readonly warm: string
+  /** The local memory of archived segments. */
+  readonly catalog: string
+}
+
+export function dataFolders(dataDir: string): DataFolders {
+  return {
+    wal: path.join(dataDir, 'wal'),
+    building: path.join(dataDir, 'building'),
+    warm: path.join(dataDir, 'warm'),
+    catalog: path.join(dataDir, 'catalog.db')
+  }
+}

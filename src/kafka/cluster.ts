@@ -1,0 +1,255 @@
+// A raw client of one cluster: finds the leader of a partition and sends it ListOffsets, Fetch and Produce as they are.
+import { setTimeout as delay } from 'node:timers/promises'
+import { isMillraceError, MillraceError } from '../errors.ts'
+import type { Address } from './address.ts'
+import { Connection } from './connection.ts'
+import { isRetriableKafkaError, KafkaError, kafkaErrorName } from './kafka-errors.ts'
+import { fetch, initProducerId, listOffsets, metadata, produce } from './messages.ts'
+import type { Api, ResponseOf } from './wire.ts'
+
+export interface TopicMetadata {
+  readonly name: string
+  readonly topicId: string
+  readonly isInternal: boolean
+  /** Partition → the node id of its leader, -1 while there is none. */
+  readonly leaders: ReadonlyMap<number, number>
+}
+
+export interface TopicPartition {
+  readonly topic: string
+  readonly partition: number
+}
+
+export interface FetchedLog {
+  /** Whole batches as the broker's log has them, perhaps with an incomplete one at the end. */
+  readonly records: Buffer
+  readonly highWatermark: number
+  readonly logStartOffset: number
+}
+
+/** Timestamps that ListOffsets takes for positions. */
+export const LATEST = -1
+export const EARLIEST = -2
+
+const RETRY_FOR_MS = 30_000
+const BACKOFF_MS = 100
+
+export class Cluster implements Disposable {
+  readonly #bootstrap: readonly Address[]
+  readonly #clientId: string
+  readonly #connections = new Map<string, Promise<Connection>>()
+  readonly #topics = new Map<string, TopicMetadata>()
+  #brokers = new Map<number, Address>()
+  #clusterId: string | null = null
+
+  constructor(bootstrap: readonly Address[], clientId = 'millrace') {
+    this.#bootstrap = bootstrap
+    this.#clientId = clientId
+  }
+
+  /** The cluster's id. Throws BROKER_UNREACHABLE. */
+  async clusterId(): Promise<string> {
+    if (this.#clusterId === null) await this.refresh([])
+    return this.#clusterId!
+  }
+
+  /** The brokers of the last metadata answer, by node id. */
+  get brokers(): ReadonlyMap<number, Address> {
+    return this.#brokers
+  }
+
+  /** The topic as last seen, asked for once if it was never seen. Throws BROKER_ERROR when it does not exist. */
+  async topic(name: string): Promise<TopicMetadata> {
+    const known = this.#topics.get(name)
+    if (known) return known
+    await this.refresh([name])
+    const found = this.#topics.get(name)
+    if (!found) throw new MillraceError('BROKER_ERROR', `topic ${name} does not exist`)
+    return found
+  }
+
+  /** Asks for metadata anew: of the named topics, or of all for null. Never creates a topic. */
+  async refresh(topics: readonly string[] | null): Promise<TopicMetadata[]> {
+    const connection = await this.#anyBroker()
+    const answer = await connection.request(metadata, {
+      topics: topics?.map(name => ({ name })) ?? null,
+      allowAutoTopicCreation: false
+    })
+    this.#brokers = new Map(answer.brokers.map(b => [b.nodeId, { host: b.host, port: b.port }]))
+    this.#clusterId = answer.clusterId ?? null
+    const seen: TopicMetadata[] = []
+    for (const topic of answer.topics) {
+      if (topic.name === null) continue
+      if (topic.errorCode !== KafkaError.NONE) {
+        this.#topics.delete(topic.name)
+        continue
+      }
+      const leaders = new Map(topic.partitions.map(p => [p.partitionIndex, p.leaderId]))
+      const found = { name: topic.name, topicId: topic.topicId!, isInternal: topic.isInternal ?? false, leaders }
+      this.#topics.set(topic.name, found)
+      seen.push(found)
+    }
+    return seen
+  }
+
+  /**
+   * The offset for a timestamp, EARLIEST or LATEST. LATEST is the high watermark: only what no failover can take back
+   * lies below it. Throws BROKER_ERROR.
+   */
+  async listOffset(at: TopicPartition, timestamp: number): Promise<number> {
+    const answer = await this.#atLeader(
+      at,
+      listOffsets,
+      connection =>
+        connection.request(listOffsets, {
+          isolationLevel: 0,
+          topics: [{ name: at.topic, partitions: [{ partitionIndex: at.partition, timestamp }] }],
+          timeoutMs: RETRY_FOR_MS
+        }),
+      response => response.topics[0]?.partitions[0]
+    )
+    return answer.offset ?? -1
+  }
+
+  /**
+   * Reads the log from `offset` on, uncommitted transactions and control batches included, without waiting for more.
+   * Throws BROKER_ERROR, with OFFSET_OUT_OF_RANGE among its messages' names.
+   */
+  async fetchLog(at: TopicPartition, offset: number, maxBytes = 8 * 1024 * 1024): Promise<FetchedLog> {
+    const answer = await this.#atLeader(
+      at,
+      fetch,
+      async connection => {
+        const { topicId } = await this.topic(at.topic)
+        return connection.request(fetch, {
+          maxWaitMs: 0,
+          minBytes: 0,
+          maxBytes,
+          isolationLevel: 0,
+          sessionId: 0,
+          sessionEpoch: -1,
+          topics: [
+            {
+              topic: at.topic,
+              topicId,
+              partitions: [{ partition: at.partition, fetchOffset: offset, partitionMaxBytes: maxBytes }]
+            }
+          ]
+        })
+      },
+      response => response.responses[0]?.partitions[0]
+    )
+    return {
+      records: answer.records ?? Buffer.alloc(0),
+      highWatermark: answer.highWatermark,
+      logStartOffset: answer.logStartOffset ?? -1
+    }
+  }
+
+  /** Appends one raw batch with acks=all and gives its base offset. Safe to repeat only with an idempotent producer's batch. */
+  async produceBatch(at: TopicPartition, wire: Buffer, timeoutMs = RETRY_FOR_MS): Promise<number> {
+    const answer = await this.#atLeader(
+      at,
+      produce,
+      async connection => {
+        const { topicId } = await this.topic(at.topic)
+        return connection.request(produce, {
+          transactionalId: null,
+          acks: -1,
+          timeoutMs,
+          topicData: [{ name: at.topic, topicId, partitionData: [{ index: at.partition, records: wire }] }]
+        })
+      },
+      response => response.responses[0]?.partitionResponses[0]
+    )
+    return answer.baseOffset
+  }
+
+  /** A producer id for idempotent appends. */
+  async initProducerId(): Promise<{ producerId: number; producerEpoch: number }> {
+    const connection = await this.#anyBroker()
+    return retrying('InitProducerId', async () => {
+      const answer = await connection.request(initProducerId, { transactionalId: null, transactionTimeoutMs: 60_000 })
+      return { ...answer, value: answer }
+    })
+  }
+
+  [Symbol.dispose](): void {
+    for (const opening of this.#connections.values()) {
+      opening.then(
+        connection => connection[Symbol.dispose](),
+        () => {}
+      )
+    }
+    this.#connections.clear()
+  }
+
+  /** Sends to the partition's leader; moves with it, and tries again while Kafka says that this may help. */
+  async #atLeader<A extends Api, P extends { errorCode: number }>(
+    { topic, partition }: TopicPartition,
+    api: A,
+    send: (connection: Connection) => Promise<ResponseOf<A>>,
+    pick: (response: ResponseOf<A>) => P | undefined
+  ): Promise<P> {
+    return retrying(`${api.name} of ${topic}-${partition}`, async attempt => {
+      if (attempt > 0) await this.refresh([topic])
+      const leader = (await this.topic(topic)).leaders.get(partition)
+      const address = leader === undefined ? undefined : this.#brokers.get(leader)
+      if (address === undefined) return { errorCode: KafkaError.LEADER_NOT_AVAILABLE }
+      const found = pick(await send(await this.#connect(address)))
+      return found ? { errorCode: found.errorCode, value: found } : { errorCode: KafkaError.UNKNOWN_SERVER_ERROR }
+    })
+  }
+
+  async #anyBroker(): Promise<Connection> {
+    let failure: unknown
+    for (const address of [...this.#bootstrap, ...this.#brokers.values()]) {
+      try {
+        return await this.#connect(address)
+      } catch (error) {
+        failure = error
+      }
+    }
+    throw failure ?? new MillraceError('BROKER_UNREACHABLE', 'no broker address is known')
+  }
+
+  async #connect(address: Address): Promise<Connection> {
+    const key = `${address.host}:${address.port}`
+    const existing = this.#connections.get(key)
+    if (existing) {
+      const connection = await existing
+      if (!connection.closed) return connection
+      if (this.#connections.get(key) === existing) this.#connections.delete(key)
+      return this.#connect(address)
+    }
+    const opening = Connection.open(address, this.#clientId)
+    this.#connections.set(key, opening)
+    opening.catch(() => this.#connections.delete(key))
+    return opening
+  }
+}
+
+interface Attempt<T> {
+  readonly errorCode: number
+  readonly value?: T
+}
+
+/** Repeats what Kafka calls retriable, and broken connections, for half a minute with a growing pause. */
+async function retrying<T>(what: string, send: (attempt: number) => Promise<Attempt<T>>): Promise<T> {
+  const end = Date.now() + RETRY_FOR_MS
+  for (let attempt = 0; ; attempt++) {
+    let failure: MillraceError
+    try {
+      const { errorCode, value } = await send(attempt)
+      if (errorCode === KafkaError.NONE && value !== undefined) return value
+      failure = new MillraceError('BROKER_ERROR', `${what}: ${kafkaErrorName(errorCode)}`, {
+        retriable: isRetriableKafkaError(errorCode)
+      })
+    } catch (error) {
+      if (!isMillraceError(error, 'BROKER_UNREACHABLE')) throw error
+      failure = error
+    }
+    if (!failure.retriable || Date.now() > end) throw failure
+    await delay(Math.min(BACKOFF_MS * 2 ** attempt, 2_000))
+  }
+}

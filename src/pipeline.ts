@@ -1,0 +1,162 @@
+// The flow: capture → WAL → segment → archive. Sources append to the WAL; this decides when what they appended is sealed
+// and shipped, and carries it out one segment after the other.
+import { setTimeout as delay } from 'node:timers/promises'
+import type { Logger } from 'pino'
+import { isMillraceError, MillraceError, messageOf } from './errors.ts'
+import type { Sealer } from './sealing/sealer.ts'
+import type { CapturedBatch } from './wal/messages.ts'
+import type { StreamKey } from './wal/stream.ts'
+import { streamId } from './wal/stream.ts'
+import type { StreamState, Wal } from './wal/wal.ts'
+
+export interface PipelineOptions {
+  readonly wal: Wal
+  readonly sealer: Sealer
+  readonly logger: Logger
+  readonly segmentBytes: number
+  readonly segmentMs: number
+  readonly walMaxBytes: number
+}
+
+/** What a flush has made certain. */
+export interface FlushReport {
+  /** The archive holds every offset of these that was captured before the call. */
+  readonly partitions: readonly {
+    readonly topic: string
+    readonly partition: number
+    readonly archivedThrough: number
+  }[]
+}
+
+const TICK_MS = 250
+const FLUSH_POLL_MS = 50
+/** After a failure a partition waits this long, twice as long each time, up to a minute. */
+const FIRST_BACKOFF_MS = 1_000
+const MAX_BACKOFF_MS = 60_000
+
+export class Pipeline implements AsyncDisposable {
+  readonly #options: PipelineOptions
+  readonly #stopping = new AbortController()
+  readonly #failures = new Map<string, { count: number; until: number }>()
+  readonly #loop: Promise<void>
+  /** Segments are built one at a time; whoever wants one waits for the one before. */
+  #turn: Promise<unknown> = Promise.resolve()
+
+  constructor(options: PipelineOptions) {
+    this.#options = options
+    this.#loop = this.#run()
+  }
+
+  /** Makes captured batches durable. This is all that a source waits for. Throws WAL_FAILED, WAL_FULL. */
+  capture(batches: readonly CapturedBatch[]): Promise<void> {
+    return this.#options.wal.append(batches)
+  }
+
+  /** Why nothing can be captured now; null while it can. */
+  captureFault(): MillraceError | null {
+    const { health } = this.#options.wal
+    return health.ok ? null : health.error
+  }
+
+  /**
+   * Seals and ships until the archive holds every offset captured before the call, of one topic or of all.
+   * Throws TIMEOUT naming the partitions that are not there yet.
+   */
+  async flush({ topic, timeoutMs }: { topic?: string | undefined; timeoutMs: number }): Promise<FlushReport> {
+    const deadline = Date.now() + timeoutMs
+    const targets = this.#pending().filter(({ key }) => topic === undefined || key.topic === topic)
+    const partitions: FlushReport['partitions'][number][] = []
+    for (const { key, lastOffset } of targets) {
+      const end = await this.#flushStream(key, lastOffset, deadline)
+      partitions.push({ topic: key.topic, partition: key.partition, archivedThrough: end - 1 })
+    }
+    return { partitions }
+  }
+
+  async #flushStream(key: StreamKey, lastOffset: number, deadline: number): Promise<number> {
+    let failure: unknown
+    for (;;) {
+      try {
+        const { end, progressed } = await this.#inTurn(() =>
+          this.#options.sealer.sealNext(key, { toHighWatermark: true })
+        )
+        if (end > lastOffset) return end
+        if (progressed) continue
+        failure = new Error(`the archive reaches offset ${end}, the high watermark is not past ${lastOffset} yet`)
+      } catch (error) {
+        if (!isMillraceError(error) || !error.retriable) throw error
+        failure = error
+      }
+      if (Date.now() > deadline) {
+        throw new MillraceError('TIMEOUT', `${key.topic}-${key.partition}: ${messageOf(failure)}`, { cause: failure })
+      }
+      await delay(FLUSH_POLL_MS)
+    }
+  }
+
+  /** Stops sealing. What is not archived stays in the WAL for the next start. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#stopping.abort()
+    await this.#loop
+    await this.#turn.catch(() => {})
+  }
+
+  async #run(): Promise<void> {
+    while (!this.#stopping.signal.aborted) {
+      for (const { key } of this.#due()) {
+        if (this.#stopping.signal.aborted) return
+        await this.#sealDue(key)
+      }
+      await delay(TICK_MS, undefined, { signal: this.#stopping.signal }).catch(() => {})
+    }
+  }
+
+  async #sealDue(key: StreamKey): Promise<void> {
+    const id = streamId(key)
+    const aged = (this.#state(key)?.oldestAppend ?? Number.POSITIVE_INFINITY) <= Date.now() - this.#options.segmentMs
+    try {
+      const { progressed } = await this.#inTurn(() => this.#options.sealer.sealNext(key, { toHighWatermark: aged }))
+      this.#failures.delete(id)
+      // Nothing could be sealed yet, most likely because the high watermark lags: not to be asked again at once.
+      if (!progressed) this.#failures.set(id, { count: 0, until: Date.now() + FIRST_BACKOFF_MS })
+    } catch (error) {
+      this.#postpone(id)
+      this.#options.logger.error(
+        { err: error, stream: key },
+        'sealing failed; the batches stay in the WAL and it is tried again'
+      )
+    }
+  }
+
+  #postpone(id: string): void {
+    const count = (this.#failures.get(id)?.count ?? 0) + 1
+    const wait = Math.min(FIRST_BACKOFF_MS * 2 ** (count - 1), MAX_BACKOFF_MS)
+    this.#failures.set(id, { count, until: Date.now() + wait })
+  }
+
+  /** Streams that are to be sealed now: by size, by age, or, when the WAL is half full, whatever is oldest. */
+  #due(): StreamState[] {
+    const { wal, segmentBytes, segmentMs, walMaxBytes } = this.#options
+    const now = Date.now()
+    const pending = this.#pending().filter(({ key }) => (this.#failures.get(streamId(key))?.until ?? 0) <= now)
+    const due = pending.filter(
+      ({ unreleasedBytes, oldestAppend }) => unreleasedBytes >= segmentBytes || oldestAppend <= now - segmentMs
+    )
+    if (due.length > 0 || wal.bytes <= walMaxBytes / 2) return due
+    return pending.toSorted((a, b) => a.oldestAppend - b.oldestAppend)
+  }
+
+  #pending(): StreamState[] {
+    return this.#options.wal.streams().filter(({ unreleasedBatches }) => unreleasedBatches > 0)
+  }
+
+  #state(key: StreamKey): StreamState | undefined {
+    return this.#pending().find(state => streamId(state.key) === streamId(key))
+  }
+
+  #inTurn<T>(work: () => Promise<T>): Promise<T> {
+    const mine = this.#turn.then(work, work)
+    this.#turn = mine
+    return mine
+  }
+}

@@ -1,0 +1,82 @@
+// The thread that builds segments: it reads the WAL's files and writes segment files, away from the produce path.
+import { parentPort } from 'node:worker_threads'
+import { CanonicalBatch } from '../kafka/batch.ts'
+import { withTrueMaxTimestamp } from '../segment/max-timestamp.ts'
+import type { SegmentBatch, SegmentPlan, SegmentResult } from '../segment/writer.ts'
+import { writeSegment } from '../segment/writer.ts'
+import { FrameFlag } from '../wal/frame.ts'
+import type { WalEntry } from '../wal/reader.ts'
+import { WalReader } from '../wal/reader.ts'
+import type { StreamKey } from '../wal/stream.ts'
+
+/** What tells two forms of one batch from two batches. */
+export interface BatchIdentity {
+  readonly crc: number
+  /** The CRC after the max timestamp was set as a broker sets it. */
+  readonly correctedCrc: number
+  readonly recordCount: number
+  readonly producerId: number
+  readonly producerEpoch: number
+  readonly baseSequence: number
+}
+
+/** The calls that the thread answers, one after the other. */
+export interface SealCalls {
+  /** All of a stream's batches in the WAL, by base offset. */
+  entries(walDirectory: string, stream: StreamKey): WalEntry[]
+  build(walDirectory: string, plan: SegmentPlan, rows: readonly WalEntry[], file: string): SegmentResult
+  identify(walDirectory: string, row: WalEntry): BatchIdentity
+}
+
+const calls: SealCalls = {
+  entries: (walDirectory, stream) => withReader(walDirectory, reader => reader.entries(stream)),
+
+  build: (walDirectory, plan, rows, file) =>
+    withReader(walDirectory, reader => writeSegment(plan, batches(reader, rows), file)),
+
+  identify: (walDirectory, row) =>
+    withReader(walDirectory, reader => {
+      const batch = readBatch(reader, row)
+      const { crc, recordCount, producerId, producerEpoch, baseSequence } = batch.header
+      const correctedCrc = withTrueMaxTimestamp(batch).header.crc
+      return { crc, correctedCrc, recordCount, producerId, producerEpoch, baseSequence }
+    })
+}
+
+function withReader<T>(walDirectory: string, work: (reader: WalReader) => T): T {
+  using reader = WalReader.open(walDirectory)
+  return work(reader)
+}
+
+function* batches(reader: WalReader, rows: readonly WalEntry[]): Generator<SegmentBatch> {
+  for (const row of rows) {
+    yield { batch: readBatch(reader, row), fromBroker: (row.flags & FrameFlag.FETCHED) !== 0 }
+  }
+}
+
+function readBatch(reader: WalReader, row: WalEntry): CanonicalBatch {
+  return CanonicalBatch.fromWire(reader.read(row).batch).batch
+}
+
+export interface SealRequest {
+  readonly id: number
+  readonly call: keyof SealCalls
+  readonly args: readonly unknown[]
+}
+
+export interface SealAnswer {
+  readonly id: number
+  readonly result?: unknown
+  readonly error?: { readonly code: string | undefined; readonly message: string; readonly hint: string | undefined }
+}
+
+parentPort!.on('message', ({ id, call, args }: SealRequest) => {
+  let answer: SealAnswer
+  try {
+    answer = { id, result: (calls[call] as (...args: readonly unknown[]) => unknown)(...args) }
+  } catch (error) {
+    const { code, message, hint } = error as { code?: string; message: string; hint?: string }
+    answer = { id, error: { code, message, hint } }
+  }
+  parentPort!.postMessage(answer)
+})

@@ -1,0 +1,163 @@
+// Makes segments of captured batches and ships them: walk, settle, fetch what is missing, build, put, walk again, release.
+// Killing the process between any two steps loses nothing and duplicates nothing.
+import { mkdirSync, rmSync } from 'node:fs'
+import path from 'node:path'
+import type { Logger } from 'pino'
+import type { Archive, Chain } from '../archive/archive.ts'
+import { segmentKey } from '../archive/layout.ts'
+import type { WarmSegments } from '../archive/warm-segments.ts'
+import type { Gap } from '../segment/manifest.ts'
+import type { SegmentPlan } from '../segment/writer.ts'
+import { FrameFlag } from '../wal/frame.ts'
+import type { WalEntry } from '../wal/reader.ts'
+import type { StreamKey } from '../wal/stream.ts'
+import type { Wal } from '../wal/wal.ts'
+import type { BrokerLog, LogState } from './broker-log.ts'
+import { Releaser } from './release.ts'
+import type { SegmentBuilder } from './segment-builder.ts'
+import type { OffsetRange, SettleOptions } from './settle.ts'
+import { cut, settle } from './settle.ts'
+
+export interface SealerParts {
+  readonly wal: Wal
+  readonly builder: SegmentBuilder
+  readonly archive: Archive
+  readonly warm: WarmSegments
+  readonly broker: BrokerLog
+  readonly logger: Logger
+  /** Where segment files are built. */
+  readonly directory: string
+  readonly segmentBytes: number
+  readonly createdBy: string
+}
+
+/** What one step did, and up to where the archive reaches now. */
+export interface SealStep {
+  readonly progressed: boolean
+  readonly end: number
+}
+
+export class Sealer {
+  readonly #parts: SealerParts
+  readonly #releaser: Releaser
+
+  constructor(parts: SealerParts) {
+    this.#parts = parts
+    rmSync(parts.directory, { recursive: true, force: true }) // what a crash left half built
+    mkdirSync(parts.directory, { recursive: true })
+    this.#releaser = new Releaser({ ...parts, fileFor: (stream, offset) => this.#fileFor(stream, offset) })
+  }
+
+  /**
+   * Archives the next segment of a stream: what was captured below the high watermark, up to `segment.bytes`. With
+   * `toHighWatermark` also what follows the last capture in the broker's log without having passed through the proxy.
+   */
+  async sealNext(stream: StreamKey, { toHighWatermark }: { toHighWatermark: boolean }): Promise<SealStep> {
+    const { archive, broker, builder, logger, warm, createdBy } = this.#parts
+    const log = await broker.state(stream)
+    const chain = await this.#begun(stream, log)
+    const entries = await this.#liveEntries(stream)
+    await this.#releaser.release(chain, entries)
+
+    const ahead = entries.filter(row => row.baseOffset >= chain.end && row.lastOffset < log.end)
+    if (ahead.length === 0) return { progressed: false, end: chain.end }
+    const captured = { from: ahead[0]!.baseOffset, to: Math.max(...ahead.map(row => row.lastOffset)) + 1 }
+    const from = chain.links.length === 0 ? captured.from : chain.end
+    const to = toHighWatermark && log.exists ? log.end : captured.to
+    const { rows, gaps, next } = await this.#complete(stream, ahead, { from, to, fetchedOnly: log.rewrites }, log)
+    if (next <= from) return { progressed: false, end: chain.end }
+
+    const notRequested: Gap[] = from > chain.end ? [{ from: chain.end, to: from, reason: 'not-requested' }] : []
+    const previous = chain.links.at(-1)?.manifest
+    const plan: SegmentPlan = {
+      ...stream,
+      baseOffset: chain.end,
+      nextOffset: next,
+      gaps: [...notRequested, ...gaps.filter(gap => gap.from < next)],
+      previousChainSha256: previous?.chainSha256 ?? null,
+      openTransactions: previous?.openTransactions ?? [],
+      createdBy
+    }
+    const segment = await builder.build(plan, rows, this.#fileFor(stream, plan.baseOffset))
+    const grown = await archive.append(stream, segment)
+    if (grown === null) {
+      rmSync(segment.path, { force: true })
+      logger.info({ stream, offset: chain.end }, 'another worker archived this range first; going on after it')
+      return { progressed: true, end: chain.end }
+    }
+    this.#parts.wal.release(rows)
+    warm.keep(segmentKey(stream, plan.baseOffset), segment.path)
+    const { records, logBytes } = segment.manifest
+    logger.info({ stream, from: chain.end, to: next, records, logBytes, gaps: plan.gaps }, 'segment archived')
+    await this.#releaser.release(grown, await this.#liveEntries(stream))
+    return { progressed: true, end: next }
+  }
+
+  /** The chain as it stands; the first segment ever needs a root, which begins where the broker's log begins. */
+  async #begun(stream: StreamKey, log: LogState): Promise<Chain> {
+    const { archive, createdBy } = this.#parts
+    const chain = await archive.walk(stream)
+    if (chain.root !== null) return chain
+    const firstCaptured = (await this.#liveEntries(stream))[0]?.baseOffset ?? 0
+    const root = await archive.createRoot(
+      stream,
+      Math.min(log.exists ? log.start : firstCaptured, firstCaptured),
+      createdBy
+    )
+    return { ...chain, root, end: root.baseOffset }
+  }
+
+  async #liveEntries(stream: StreamKey): Promise<WalEntry[]> {
+    const entries = await this.#parts.builder.entries(stream)
+    return entries.filter(({ file, id }) => !this.#parts.wal.isReleased(file, id))
+  }
+
+  /** Settles a range, has its holes filled by the broker, and gives the longest whole part of it. */
+  async #complete(
+    stream: StreamKey,
+    captured: readonly WalEntry[],
+    range: SettleOptions,
+    log: LogState
+  ): Promise<{ rows: readonly WalEntry[]; gaps: readonly Gap[]; next: number }> {
+    const { segmentBytes, broker, wal, logger } = this.#parts
+    const gaps: Gap[] = []
+    let lastHole = -1
+    for (let entries = captured; ; ) {
+      const options = { ...range, gaps: gaps.toSorted((a, b) => a.from - b.from) }
+      const settled = settle(entries, options)
+      const { line, next } = cut(settled, options, segmentBytes)
+      const done = { rows: line, gaps: options.gaps, next }
+      const [hole, ...others] = settled.holes
+      if (hole === undefined || next < hole.from || size(line) >= segmentBytes || hole.from === lastHole) return done
+
+      const holes: [OffsetRange, ...OffsetRange[]] = [hole, ...others]
+      const { batches, gap } = await broker.fill(stream, holes, log)
+      if (gap) gaps.push(gap)
+      else if (batches.length === 0) return done
+      else {
+        lastHole = hole.from
+        // What was fetched takes the same way as what is captured, so that a crash loses neither.
+        await wal.append(
+          batches.map(batch => ({
+            stream,
+            baseOffset: batch.header.baseOffset,
+            lastOffset: batch.header.lastOffset,
+            recordCount: batch.header.recordCount,
+            flags: FrameFlag.FETCHED,
+            chunks: [batch.toWire()]
+          }))
+        )
+        logger.debug({ stream, hole, batches: batches.length }, 'fetched what was not captured')
+        entries = (await this.#liveEntries(stream)).filter(row => row.baseOffset >= range.from)
+      }
+    }
+  }
+
+  #fileFor({ topicId, partition }: StreamKey, offset: number): string {
+    return path.join(this.#parts.directory, `${topicId}-${partition}-${offset}.tar.gz`)
+  }
+}
+
+function size(line: readonly WalEntry[]): number {
+  return line.reduce((sum, { bytes }) => sum + bytes, 0)
+}

@@ -1,0 +1,56 @@
+// The main thread's side of the segment thread: the same calls, as promises.
+import { Worker } from 'node:worker_threads'
+import type { ErrorCode } from '../errors.ts'
+import { errorKinds, MillraceError } from '../errors.ts'
+import type { SealAnswer, SealCalls, SealRequest } from './seal-thread.ts'
+
+type WithoutDirectory<F> = F extends (walDirectory: string, ...args: infer A) => infer R
+  ? (...args: A) => Promise<R>
+  : never
+
+export class SegmentBuilder implements AsyncDisposable {
+  readonly #worker = new Worker(new URL('./seal-thread.ts', import.meta.url))
+  readonly #walDirectory: string
+  readonly #waiting = new Map<number, PromiseWithResolvers<unknown>>()
+  #nextId = 0
+  #failure: Error | null = null
+
+  constructor(walDirectory: string) {
+    this.#walDirectory = walDirectory
+    this.#worker.on('message', (answer: SealAnswer) => this.#settle(answer))
+    this.#worker.on('error', error => this.#fail(error as Error))
+    this.#worker.on('exit', () => this.#fail(new Error('the segment thread has ended')))
+  }
+
+  readonly entries: WithoutDirectory<SealCalls['entries']> = (...args) => this.#call('entries', args)
+  readonly build: WithoutDirectory<SealCalls['build']> = (...args) => this.#call('build', args)
+  readonly identify: WithoutDirectory<SealCalls['identify']> = (...args) => this.#call('identify', args)
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#worker.terminate()
+  }
+
+  #call<R>(call: SealRequest['call'], args: readonly unknown[]): Promise<R> {
+    if (this.#failure) return Promise.reject(this.#failure)
+    const id = this.#nextId++
+    const waiter = Promise.withResolvers<unknown>()
+    this.#waiting.set(id, waiter)
+    this.#worker.postMessage({ id, call, args: [this.#walDirectory, ...args] } satisfies SealRequest)
+    return waiter.promise as Promise<R>
+  }
+
+  #settle({ id, result, error }: SealAnswer): void {
+    const waiter = this.#waiting.get(id)
+    this.#waiting.delete(id)
+    if (!error) waiter?.resolve(result)
+    else if (error.code !== undefined && error.code in errorKinds) {
+      waiter?.reject(new MillraceError(error.code as ErrorCode, error.message, { hint: error.hint }))
+    } else waiter?.reject(new Error(error.message))
+  }
+
+  #fail(error: Error): void {
+    this.#failure ??= error
+    for (const { reject } of this.#waiting.values()) reject(this.#failure)
+    this.#waiting.clear()
+  }
+}

@@ -1,0 +1,100 @@
+// The worker: opens every part in the order of the flow, and closes them the other way round.
+import os from 'node:os'
+import type { Logger } from 'pino'
+import { Archive } from './archive/archive.ts'
+import { Catalog } from './archive/catalog.ts'
+import { probeStore } from './archive/object-store.ts'
+import { WarmSegments } from './archive/warm-segments.ts'
+import type { Configuration } from './config.ts'
+import { dataFolders } from './data-folders.ts'
+import { messageOf } from './errors.ts'
+import { formatAddress } from './kafka/address.ts'
+import { Admin } from './kafka/admin.ts'
+import { Cluster } from './kafka/cluster.ts'
+import { Pipeline } from './pipeline.ts'
+import { BrokerLog } from './sealing/broker-log.ts'
+import { Sealer } from './sealing/sealer.ts'
+import { SegmentBuilder } from './sealing/segment-builder.ts'
+import { startHttp } from './server/http.ts'
+import { Wal } from './wal/wal.ts'
+
+/** At shutdown, how long what was captured may take to be archived; what takes longer stays in the WAL. */
+const DRAIN_ARCHIVE_MS = 10_000
+
+export interface RunningWorker {
+  /** Where it can be reached, by what it is for. */
+  readonly addresses: Readonly<Record<string, string>>
+  /** Finishes what is owed to clients, archives what it can, closes. */
+  stop(): Promise<void>
+}
+
+/** Starts everything. Throws, with nothing left open, when any part cannot start. */
+export async function startWorker(
+  { worker, sources, archive: sink }: Configuration,
+  logger: Logger
+): Promise<RunningWorker> {
+  await using opened = new AsyncDisposableStack()
+  const folders = dataFolders(worker['data.dir'])
+
+  // The WAL first: its lock keeps a second worker away from everything else in the folder.
+  const wal = opened.use(await Wal.open({ directory: folders.wal, maxBytes: worker['wal.max.bytes'] }))
+  const cluster = opened.use(new Cluster(worker['bootstrap.servers']))
+  const clusterId = await cluster.clusterId()
+  const store = await sink.connector.open(sink.values)
+  const archive = opened.use(new Archive(store, Catalog.open(folders.catalog, store.url)))
+  await probeStore(store)
+  const builder = opened.use(new SegmentBuilder(folders.wal))
+  const sealer = new Sealer({
+    wal,
+    builder,
+    archive,
+    warm: new WarmSegments(folders.warm, worker['warm.max.bytes']),
+    broker: new BrokerLog(cluster, new Admin(worker['bootstrap.servers'])),
+    logger,
+    directory: folders.building,
+    segmentBytes: worker['segment.bytes'],
+    createdBy: os.hostname()
+  })
+  const pipeline = opened.use(
+    new Pipeline({
+      wal,
+      sealer,
+      logger,
+      segmentBytes: worker['segment.bytes'],
+      segmentMs: worker['segment.ms'],
+      walMaxBytes: worker['wal.max.bytes']
+    })
+  )
+
+  const http = await startHttp(worker.listeners, pipeline)
+  opened.defer(() => http.close())
+  const running = opened.use(new AsyncDisposableStack())
+  const addresses: Record<string, string> = { http: `http://${formatAddress(worker.listeners)}` }
+  for (const { name, connector, values } of sources) {
+    const source = await connector.start(values, {
+      name,
+      logger: logger.child({ connector: name }),
+      bootstrap: worker['bootstrap.servers'],
+      clusterId,
+      cluster,
+      capture: batches => pipeline.capture(batches),
+      captureFault: () => pipeline.captureFault()
+    })
+    running.defer(() => source.stop())
+    for (const [what, address] of Object.entries(source.addresses)) addresses[`${name} ${what}`] = address
+  }
+
+  const parts = opened.move()
+  return {
+    addresses,
+    async stop() {
+      await running.disposeAsync()
+      try {
+        await pipeline.flush({ timeoutMs: DRAIN_ARCHIVE_MS })
+      } catch (error) {
+        logger.warn({ reason: messageOf(error) }, 'not everything was archived; it stays in the WAL for the next start')
+      }
+      await parts.disposeAsync()
+    }
+  }
+}

@@ -1,11 +1,11 @@
 // What the commands have in common: their flags, how they open an archive for reading, and how they print.
 import { existsSync } from 'node:fs'
 import type { Argv } from 'yargs'
-import { bundledConnectors } from '../../connectors/index.ts'
 import { Archive } from '../archive/archive.ts'
 import { Catalog } from '../archive/catalog.ts'
 import { openObjectStore } from '../archive/object-store.ts'
 import { WarmSegments } from '../archive/warm-segments.ts'
+import { bundledConnectors } from '../bundled-connectors.ts'
 import type { ConfigInputs, Configuration } from '../config.ts'
 import { DEFAULT_CONFIG_FILE, loadConfiguration } from '../config.ts'
 import { dataFolders } from '../data-folders.ts'

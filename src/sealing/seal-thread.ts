@@ -1,5 +1,6 @@
 // The thread that builds segments: it reads the WAL's files and writes segment files, away from the produce path.
-import { parentPort } from 'node:worker_threads'
+import { parentPort, workerData } from 'node:worker_threads'
+import { MillraceError } from '../errors.ts'
 import { CanonicalBatch } from '../kafka/batch.ts'
 import { withTrueMaxTimestamp } from '../segment/max-timestamp.ts'
 import type { SegmentBatch, SegmentPlan, SegmentResult } from '../segment/writer.ts'
@@ -23,39 +24,37 @@ export interface BatchIdentity {
 /** The calls that the thread answers, one after the other. */
 export interface SealCalls {
   /** All of a stream's batches in the WAL, by base offset. */
-  entries(walDirectory: string, stream: StreamKey): WalEntry[]
-  build(walDirectory: string, plan: SegmentPlan, rows: readonly WalEntry[], file: string): SegmentResult
-  identify(walDirectory: string, row: WalEntry): BatchIdentity
+  entries(stream: StreamKey): WalEntry[]
+  build(plan: SegmentPlan, rows: readonly WalEntry[], file: string): SegmentResult
+  identify(row: WalEntry): BatchIdentity
 }
+
+const { walDirectory } = workerData as { walDirectory: string }
+const reader = WalReader.open(walDirectory)
 
 const calls: SealCalls = {
-  entries: (walDirectory, stream) => withReader(walDirectory, reader => reader.entries(stream)),
+  entries: stream => reader.entries(stream),
 
-  build: (walDirectory, plan, rows, file) =>
-    withReader(walDirectory, reader => writeSegment(plan, batches(reader, rows), file)),
+  build: (plan, rows, file) => writeSegment(plan, batches(rows), file),
 
-  identify: (walDirectory, row) =>
-    withReader(walDirectory, reader => {
-      const batch = readBatch(reader, row)
-      const { crc, recordCount, producerId, producerEpoch, baseSequence } = batch.header
-      const correctedCrc = withTrueMaxTimestamp(batch).header.crc
-      return { crc, correctedCrc, recordCount, producerId, producerEpoch, baseSequence }
-    })
-}
-
-function withReader<T>(walDirectory: string, work: (reader: WalReader) => T): T {
-  using reader = WalReader.open(walDirectory)
-  return work(reader)
-}
-
-function* batches(reader: WalReader, rows: readonly WalEntry[]): Generator<SegmentBatch> {
-  for (const row of rows) {
-    yield { batch: readBatch(reader, row), fromBroker: (row.flags & FrameFlag.FETCHED) !== 0 }
+  identify(row) {
+    const batch = readBatch(row)
+    const { crc, recordCount, producerId, producerEpoch, baseSequence } = batch.header
+    const correctedCrc = withTrueMaxTimestamp(batch).header.crc
+    return { crc, correctedCrc, recordCount, producerId, producerEpoch, baseSequence }
   }
 }
 
-function readBatch(reader: WalReader, row: WalEntry): CanonicalBatch {
-  return CanonicalBatch.fromWire(reader.read(row).batch).batch
+function* batches(rows: readonly WalEntry[]): Generator<SegmentBatch> {
+  for (const row of rows) yield { batch: readBatch(row), fromBroker: (row.flags & FrameFlag.FETCHED) !== 0 }
+}
+
+/** Throws WAL_CORRUPT, BATCH_CORRUPT. */
+function readBatch(row: WalEntry): CanonicalBatch {
+  const record = reader.read(row)
+  if (record.version !== 2)
+    throw new MillraceError('WAL_CORRUPT', `a single record lies among batches, at ${row.baseOffset}`)
+  return CanonicalBatch.fromWire(record.batch).batch
 }
 
 export interface SealRequest {

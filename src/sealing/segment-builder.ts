@@ -4,27 +4,25 @@ import type { ErrorCode } from '../errors.ts'
 import { errorKinds, MillraceError } from '../errors.ts'
 import type { SealAnswer, SealCalls, SealRequest } from './seal-thread.ts'
 
-type WithoutDirectory<F> = F extends (walDirectory: string, ...args: infer A) => infer R
-  ? (...args: A) => Promise<R>
-  : never
+type Remote<F> = F extends (...args: infer A) => infer R ? (...args: A) => Promise<R> : never
 
 export class SegmentBuilder implements AsyncDisposable {
-  readonly #worker = new Worker(new URL('./seal-thread.ts', import.meta.url))
-  readonly #walDirectory: string
+  readonly #worker: Worker
   readonly #waiting = new Map<number, PromiseWithResolvers<unknown>>()
   #nextId = 0
   #failure: Error | null = null
 
   constructor(walDirectory: string) {
-    this.#walDirectory = walDirectory
+    const url = new URL('./seal-thread.ts', import.meta.url)
+    this.#worker = new Worker(url, { workerData: { walDirectory }, name: 'segment' })
     this.#worker.on('message', (answer: SealAnswer) => this.#settle(answer))
     this.#worker.on('error', error => this.#fail(error as Error))
     this.#worker.on('exit', () => this.#fail(new Error('the segment thread has ended')))
   }
 
-  readonly entries: WithoutDirectory<SealCalls['entries']> = (...args) => this.#call('entries', args)
-  readonly build: WithoutDirectory<SealCalls['build']> = (...args) => this.#call('build', args)
-  readonly identify: WithoutDirectory<SealCalls['identify']> = (...args) => this.#call('identify', args)
+  readonly entries: Remote<SealCalls['entries']> = (...args) => this.#call('entries', args)
+  readonly build: Remote<SealCalls['build']> = (...args) => this.#call('build', args)
+  readonly identify: Remote<SealCalls['identify']> = (...args) => this.#call('identify', args)
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#worker.terminate()
@@ -35,7 +33,7 @@ export class SegmentBuilder implements AsyncDisposable {
     const id = this.#nextId++
     const waiter = Promise.withResolvers<unknown>()
     this.#waiting.set(id, waiter)
-    this.#worker.postMessage({ id, call, args: [this.#walDirectory, ...args] } satisfies SealRequest)
+    this.#worker.postMessage({ id, call, args } satisfies SealRequest)
     return waiter.promise as Promise<R>
   }
 

@@ -1,0 +1,15 @@
+// Lines of columns for people.
+
+/** Pads the cells of each column to one width, numbers to the right; nothing is cut off. */
+export function alignColumns(rows: readonly (readonly (string | number)[])[]): string[] {
+  const widths: number[] = []
+  for (const row of rows) {
+    for (const [i, cell] of row.entries()) widths[i] = Math.max(widths[i] ?? 0, String(cell).length)
+  }
+  return rows.map(row =>
+    row
+      .map((cell, i) => (typeof cell === 'number' ? String(cell).padStart(widths[i]!) : cell.padEnd(widths[i]!)))
+      .join('  ')
+      .trimEnd()
+  )
+}

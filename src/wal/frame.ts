@@ -1,0 +1,184 @@
+// The WAL record: a self-checking frame around one canonical batch (V2) or one single record (V1).
+// The layout is written down byte by byte in docs/formats.md, "WAL frame"; any change of it is a new version.
+import { crc32c } from '@node-rs/crc32'
+import { MillraceError, messageOf } from '../errors.ts'
+import { assignBaseOffset, BATCH_HEADER_BYTES } from '../kafka/batch.ts'
+import type { Header, KafkaRecord } from '../kafka/records.ts'
+import { array, bytes, Cursor, int32, int64, Sink, string, struct, uuid, writeInt64 } from '../kafka/wire.ts'
+import type { CapturedBatch } from './messages.ts'
+import type { StreamKey } from './stream.ts'
+
+export const FRAME_MAGIC = 0xca7e
+export const FRAME_HEADER_BYTES = 12
+
+/** Bits of a frame's flags byte. */
+export const FrameFlag = {
+  /** The bytes are the broker's own log, read by Fetch. */
+  FETCHED: 0x01,
+  /** The broker answered with an error after which the batch is in its log all the same (7 or 20). */
+  PROVISIONAL: 0x02
+} as const
+
+const at = { magic: 0, version: 2, flags: 3, length: 4, crc: 8 } as const
+/** Base offset, last offset and record count: what stands between a V2 frame's stream and its batch. */
+const RANGE_BYTES = 20
+
+const plain = { version: 0, flexible: false }
+const streamFields = { clusterId: string, topic: string, topicId: uuid, partition: int32 }
+const streamType = struct(streamFields)
+const rangeType = struct({ baseOffset: int64, lastOffset: int64, recordCount: int32 })
+const singleType = struct({
+  offset: int64,
+  timestamp: int64,
+  key: bytes.nullable,
+  value: bytes.nullable,
+  headers: array(struct({ key: bytes, value: bytes.nullable }))
+})
+
+/** A single record from a source that has no batches. */
+export interface SingleRecord extends KafkaRecord {
+  readonly version: 1
+  readonly flags: number
+  readonly stream: StreamKey
+}
+
+/** A record batch with the offsets that the broker gave it. */
+export interface BatchRecord {
+  readonly version: 2
+  readonly flags: number
+  readonly stream: StreamKey
+  readonly baseOffset: number
+  readonly lastOffset: number
+  readonly recordCount: number
+  /** The batch's bytes, base offset included; a view into the frame. */
+  readonly batch: Buffer
+}
+
+export type WalRecord = SingleRecord | BatchRecord
+
+/** The part of a frame's body that all frames of a stream share. */
+export function streamPrefix(stream: StreamKey): Buffer {
+  if (Buffer.from(stream.topicId, 'base64url').length !== 16) {
+    throw new TypeError(`a topic id has 16 bytes in base64url (got ${JSON.stringify(stream.topicId)})`)
+  }
+  const sink = new Sink()
+  streamType.write(sink, stream, plain)
+  return sink.finish()
+}
+
+/** The size of the V2 frame for a batch. Throws BATCH_CORRUPT for fewer bytes than a batch header has. */
+export function batchFrameBytes(prefix: Buffer, batch: CapturedBatch): number {
+  let size = 0
+  for (const chunk of batch.chunks) size += chunk.length
+  if (size < BATCH_HEADER_BYTES) {
+    throw new MillraceError('BATCH_CORRUPT', `a batch needs ${BATCH_HEADER_BYTES} bytes or more (got ${size})`)
+  }
+  return FRAME_HEADER_BYTES + prefix.length + RANGE_BYTES + size
+}
+
+/**
+ * Builds a V2 frame of `size` bytes in `target` at `start`, with the batch's base offset patched in and the CRC still
+ * zero (`sealFrame`). Returns where the batch begins.
+ */
+export function layBatchFrame(
+  target: Buffer,
+  start: number,
+  size: number,
+  prefix: Buffer,
+  batch: CapturedBatch
+): number {
+  writeHeader(target, start, { version: 2, flags: batch.flags, size })
+  target.set(prefix, start + FRAME_HEADER_BYTES)
+  const range = start + FRAME_HEADER_BYTES + prefix.length
+  writeInt64(target, batch.baseOffset, range)
+  writeInt64(target, batch.lastOffset, range + 8)
+  target.writeInt32BE(batch.recordCount, range + 16)
+  let position = range + RANGE_BYTES
+  for (const chunk of batch.chunks) {
+    target.set(chunk, position)
+    position += chunk.length
+  }
+  assignBaseOffset(target, range + RANGE_BYTES, batch.baseOffset)
+  return range + RANGE_BYTES
+}
+
+/** Encodes a V1 frame, sealed. The same record always gives the same bytes. */
+export function encodeSingleFrame(stream: StreamKey, record: KafkaRecord, flags = 0): Buffer {
+  const sink = new Sink()
+  sink.append(Buffer.alloc(FRAME_HEADER_BYTES))
+  sink.append(streamPrefix(stream))
+  const headers = record.headers.map(([key, value]) => ({ key: Buffer.from(key, 'utf8'), value }))
+  singleType.write(sink, { ...record, headers }, plain)
+  const frame = sink.finish()
+  writeHeader(frame, 0, { version: 1, flags, size: frame.length })
+  sealFrame(frame)
+  return frame
+}
+
+function writeHeader(target: Buffer, start: number, header: { version: number; flags: number; size: number }): void {
+  target.writeUInt16BE(FRAME_MAGIC, start + at.magic)
+  target[start + at.version] = header.version
+  target[start + at.flags] = header.flags
+  target.writeUInt32BE(header.size - FRAME_HEADER_BYTES, start + at.length)
+}
+
+/** Fills in a frame's CRC over its final bytes. */
+export function sealFrame(frame: Buffer): void {
+  frame.writeUInt32BE(frameCrc(frame), at.crc)
+}
+
+/** The header's first eight bytes are covered too: a flipped flag would otherwise pass for the broker's word. */
+function frameCrc(frame: Buffer): number {
+  return crc32c(frame.subarray(FRAME_HEADER_BYTES), crc32c(frame.subarray(0, at.crc)))
+}
+
+/**
+ * Decodes a frame of either version and checks its CRC. Buffers in the result are views.
+ * Throws WAL_CORRUPT that says what is wrong; `where` names the place, as in "wal/3.db row 17".
+ */
+export function decodeFrame(bytes: Uint8Array, where = 'WAL frame'): WalRecord {
+  const frame = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+  const corrupt = (what: string, cause?: unknown) => new MillraceError('WAL_CORRUPT', `${where}: ${what}`, { cause })
+  if (frame.length < FRAME_HEADER_BYTES) throw corrupt(`a frame needs 12 bytes or more (got ${frame.length})`)
+  const magic = frame.readUInt16BE(at.magic)
+  if (magic !== FRAME_MAGIC) throw corrupt(`magic is 0x${magic.toString(16)}, not 0xca7e`)
+  const length = frame.readUInt32BE(at.length)
+  if (length !== frame.length - FRAME_HEADER_BYTES) {
+    throw corrupt(`the frame says it has ${length} bytes of body, ${frame.length - FRAME_HEADER_BYTES} are there`)
+  }
+  const [stored, computed] = [frame.readUInt32BE(at.crc), frameCrc(frame)]
+  if (stored !== computed) throw corrupt(`CRC mismatch: stored ${hex(stored)}, computed ${hex(computed)}`)
+  try {
+    const version = frame[at.version]!
+    if (version === 1) return decodeSingle(frame)
+    if (version === 2) return decodeBatch(frame)
+    throw new MillraceError('WAL_CORRUPT', `frame version ${version} is not known to this Millrace`)
+  } catch (cause) {
+    throw corrupt(messageOf(cause), cause)
+  }
+}
+
+function decodeSingle(frame: Buffer): SingleRecord {
+  const cursor = new Cursor(frame, FRAME_HEADER_BYTES)
+  const stream = streamType.read(cursor, plain)
+  const { headers, ...record } = singleType.read(cursor, plain)
+  if (cursor.remaining > 0) throw new MillraceError('WAL_CORRUPT', `${cursor.remaining} bytes are left over`)
+  return {
+    version: 1,
+    flags: frame[at.flags]!,
+    stream,
+    ...record,
+    headers: headers.map(({ key, value }): Header => [key.toString('utf8'), value])
+  }
+}
+
+function decodeBatch(frame: Buffer): BatchRecord {
+  const cursor = new Cursor(frame, FRAME_HEADER_BYTES)
+  const stream = streamType.read(cursor, plain)
+  const range = rangeType.read(cursor, plain)
+  return { version: 2, flags: frame[at.flags]!, stream, ...range, batch: cursor.take(cursor.remaining) }
+}
+
+function hex(crc: number): string {
+  return crc.toString(16).padStart(8, '0')
+}

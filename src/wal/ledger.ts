@@ -1,0 +1,196 @@
+// The main thread's account of what the WAL holds: which rows are still needed, by file and by stream. Kept from the acks
+// and from recovery; nothing of it is stored, so after a restart every row counts as needed again.
+import type { FileState, StoredRow } from './messages.ts'
+import type { StreamKey } from './stream.ts'
+
+/** What of a stream is in the WAL and not released. */
+export interface StreamState {
+  readonly key: StreamKey
+  /** The lowest offset that is not released. */
+  readonly firstOffset: number
+  /** The highest offset appended, released or not. */
+  readonly lastOffset: number
+  /** Bytes of the batches, without frames and pages. */
+  readonly unreleasedBytes: number
+  readonly unreleasedBatches: number
+  /** When the oldest of them was appended, in epoch ms. */
+  readonly oldestAppend: number
+}
+
+/** A frame's place in the WAL. */
+export interface RowPlace {
+  readonly file: number
+  readonly id: number
+}
+
+interface Totals {
+  firstOffset: number
+  lastOffset: number
+  bytes: number
+  batches: number
+  oldestAppend: number
+  /** A row at one of the minima was released: they must be looked for again. */
+  stale: boolean
+}
+
+export class Ledger {
+  /** In order of their numbers. */
+  readonly #files = new Map<number, FileRows>()
+  readonly #streams: Totals[] = []
+  #newest = 0
+
+  /** The file that takes appends. */
+  get newest(): number {
+    return this.#newest
+  }
+
+  get bytesOnDisk(): number {
+    return this.#files.values().reduce((sum, file) => sum + file.bytesOnDisk, 0)
+  }
+
+  /** True when nothing in the newest file is needed, but there is something in it. */
+  get newestIsSpent(): boolean {
+    const file = this.#files.get(this.#newest)
+    return file !== undefined && file.live === 0 && file.rows.length > 0
+  }
+
+  /** Takes note of a file and its size; the one with the highest number is the newest. */
+  sawFile({ file, bytesOnDisk }: FileState): void {
+    const rows = this.#files.get(file)
+    if (rows === undefined) this.#files.set(file, new FileRows(bytesOnDisk))
+    else rows.bytesOnDisk = bytesOnDisk
+    this.#newest = Math.max(this.#newest, file)
+  }
+
+  /** Adds the next rows of a file, whose ids count from 1 without a gap. */
+  add(file: number, rows: readonly StoredRow[]): void {
+    const held = this.#files.get(file)!
+    for (const row of rows) {
+      held.rows.push(row)
+      this.#raise(row)
+      if (held.isReleased(row.id)) continue // by a reader that was quicker than the ack
+      held.live += 1
+      this.#count(row)
+    }
+  }
+
+  #raise(row: StoredRow): void {
+    const totals = (this.#streams[row.stream] ??= {
+      firstOffset: row.baseOffset,
+      lastOffset: row.lastOffset,
+      bytes: 0,
+      batches: 0,
+      oldestAppend: row.appendedMs,
+      stale: false
+    })
+    totals.lastOffset = Math.max(totals.lastOffset, row.lastOffset)
+  }
+
+  #count(row: StoredRow): void {
+    const totals = this.#streams[row.stream]!
+    const first = totals.batches === 0
+    totals.firstOffset = first ? row.baseOffset : Math.min(totals.firstOffset, row.baseOffset)
+    totals.oldestAppend = first ? row.appendedMs : Math.min(totals.oldestAppend, row.appendedMs)
+    totals.bytes += row.bytes
+    totals.batches += 1
+  }
+
+  /** Marks rows as no longer needed. A file that has been deleted, and a row released twice, are ignored. */
+  release(places: readonly RowPlace[]): void {
+    for (const { file, id } of places) {
+      const held = this.#files.get(file)
+      if (held === undefined || held.isReleased(id)) continue
+      held.markReleased(id)
+      const row = held.rows[id - 1]
+      if (row === undefined) continue
+      held.live -= 1
+      const totals = this.#streams[row.stream]!
+      totals.bytes -= row.bytes
+      totals.batches -= 1
+      totals.stale ||= row.baseOffset === totals.firstOffset || row.appendedMs === totals.oldestAppend
+    }
+  }
+
+  isReleased({ file, id }: RowPlace): boolean {
+    const held = this.#files.get(file)
+    return held === undefined ? file < this.#newest : held.isReleased(id)
+  }
+
+  /** The files, not the newest, of which nothing is needed; each is named once. */
+  takeSpent(): number[] {
+    const spent: number[] = []
+    for (const [file, rows] of this.#files) {
+      if (file === this.#newest || rows.live > 0 || rows.deleting) continue
+      rows.deleting = true
+      spent.push(file)
+    }
+    return spent
+  }
+
+  forget(file: number): void {
+    this.#files.delete(file)
+  }
+
+  /** The streams of which something is not released. */
+  states(keys: readonly StreamKey[]): StreamState[] {
+    this.#refresh()
+    return this.#streams.flatMap(({ firstOffset, lastOffset, bytes, batches, oldestAppend }, stream) =>
+      batches === 0
+        ? []
+        : [
+            {
+              key: keys[stream]!,
+              firstOffset,
+              lastOffset,
+              unreleasedBytes: bytes,
+              unreleasedBatches: batches,
+              oldestAppend
+            }
+          ]
+    )
+  }
+
+  /** One pass over all rows that are needed, for the streams whose minima are not known. */
+  #refresh(): void {
+    const stale = new Set(this.#streams.filter(totals => totals.stale))
+    if (stale.size === 0) return
+    for (const totals of stale) {
+      totals.firstOffset = totals.oldestAppend = Number.POSITIVE_INFINITY
+      totals.stale = false
+    }
+    for (const { live, rows, isReleased } of this.#files.values()) {
+      if (live === 0) continue
+      for (const { id, stream, baseOffset, appendedMs } of rows) {
+        const totals = this.#streams[stream]!
+        if (!stale.has(totals) || isReleased(id)) continue
+        totals.firstOffset = Math.min(totals.firstOffset, baseOffset)
+        totals.oldestAppend = Math.min(totals.oldestAppend, appendedMs)
+      }
+    }
+  }
+}
+
+/** The rows of one file and, as a bit each, whether they are released. */
+class FileRows {
+  bytesOnDisk: number
+  live = 0
+  deleting = false
+  readonly rows: StoredRow[] = []
+  #released = new Uint32Array(64)
+
+  constructor(bytesOnDisk: number) {
+    this.bytesOnDisk = bytesOnDisk
+  }
+
+  readonly isReleased = (id: number): boolean => ((this.#released[id >>> 5] ?? 0) & (1 << (id & 31))) !== 0
+
+  markReleased(id: number): void {
+    const word = id >>> 5
+    if (word >= this.#released.length) {
+      const grown = new Uint32Array(Math.max(this.#released.length * 2, word + 1))
+      grown.set(this.#released)
+      this.#released = grown
+    }
+    this.#released[word]! |= 1 << (id & 31)
+  }
+}

@@ -1,0 +1,112 @@
+// What goes into the WAL, and what the main thread and the WAL thread say to each other. Errors travel as plain objects: a clone keeps no class.
+import type { ErrorCode } from '../errors.ts'
+import { MillraceError, messageOf } from '../errors.ts'
+import type { StreamKey } from './stream.ts'
+
+export interface ThreadOptions {
+  readonly directory: string
+  readonly fileBytes: number
+}
+
+/** A batch as the proxy or a fetcher holds it. */
+export interface CapturedBatch {
+  readonly stream: StreamKey
+  /** The offset that the broker assigned; the bytes may still carry the producer's. */
+  readonly baseOffset: number
+  readonly lastOffset: number
+  readonly recordCount: number
+  /** Bits of FrameFlag. */
+  readonly flags: number
+  /** The batch's bytes in pieces, as they lie in the buffers of a socket. */
+  readonly chunks: readonly Uint8Array[]
+}
+
+/** Where one frame lies in an append's buffer, and what its row says of it. */
+export interface FrameRef {
+  readonly stream: number
+  readonly start: number
+  /** Where the batch begins; it ends with the frame. */
+  readonly batch: number
+  readonly end: number
+  readonly baseOffset: number
+  readonly lastOffset: number
+  readonly flags: number
+}
+
+export interface AppendRequest {
+  readonly kind: 'append'
+  readonly id: number
+  /** All frames of the call, transferred. */
+  readonly frames: ArrayBuffer
+  readonly refs: readonly FrameRef[]
+  /** Streams that the thread has not heard of: their numbers are the places in one list that both sides keep. */
+  readonly streams: readonly StreamKey[]
+}
+
+export type Request =
+  | AppendRequest
+  | { readonly kind: 'delete'; readonly file: number }
+  | { readonly kind: 'rotate' }
+  | { readonly kind: 'close' }
+
+/** A row as the ledger keeps it. */
+export interface StoredRow {
+  readonly id: number
+  readonly stream: number
+  readonly baseOffset: number
+  readonly lastOffset: number
+  /** Bytes of the batch. */
+  readonly bytes: number
+  readonly appendedMs: number
+}
+
+export interface FileState {
+  readonly file: number
+  readonly bytesOnDisk: number
+}
+
+/** All that a file of an earlier run holds: row `i` has the id `i + 1`. */
+export interface RecoveredFile extends FileState {
+  readonly rows: readonly StoredRow[]
+}
+
+export type Report =
+  | {
+      readonly kind: 'ready'
+      readonly streams: readonly StreamKey[]
+      readonly recovered: readonly RecoveredFile[]
+      readonly newest: FileState
+    }
+  | { readonly kind: 'unready'; readonly error: PlainError }
+  /** The appends are on the disk; the rows are those that were not there before. */
+  | {
+      readonly kind: 'committed'
+      readonly newest: FileState
+      readonly appends: readonly number[]
+      readonly rows: readonly StoredRow[]
+    }
+  | { readonly kind: 'refused'; readonly appends: readonly number[]; readonly error: PlainError }
+  | { readonly kind: 'failing'; readonly error: PlainError }
+  | { readonly kind: 'healthy'; readonly newest: FileState }
+  | { readonly kind: 'opened'; readonly newest: FileState }
+  | { readonly kind: 'deleted'; readonly file: number }
+
+export interface PlainError {
+  readonly code: ErrorCode
+  readonly message: string
+  readonly hint: string | undefined
+  readonly cause: unknown
+}
+
+/** Anything thrown as a plain object; what is no MillraceError becomes WAL_FAILED with the thing as its cause. */
+export function toPlain(error: unknown): PlainError {
+  if (error instanceof MillraceError) {
+    const { code, message, hint, cause } = error
+    return { code, message, hint, cause: cause === undefined ? undefined : messageOf(cause) }
+  }
+  return { code: 'WAL_FAILED', message: messageOf(error), hint: undefined, cause: error }
+}
+
+export function fromPlain({ code, message, hint, cause }: PlainError): MillraceError {
+  return new MillraceError(code, message, { hint, cause })
+}

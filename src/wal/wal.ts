@@ -1,0 +1,262 @@
+// The write-ahead log as the rest of Millrace sees it: append resolves when the batches are on the disk, release lets go of
+// what the archive holds. The work is done in the WAL thread (thread.ts); here every batch is copied once, into its frame.
+import { once } from 'node:events'
+import { Worker } from 'node:worker_threads'
+import { MillraceError } from '../errors.ts'
+import { openReadonly } from './database.ts'
+import { listFolder } from './files.ts'
+import { layFrames, StreamNumbers } from './frame-layout.ts'
+import type { RowPlace, StreamState } from './ledger.ts'
+import { Ledger } from './ledger.ts'
+import type { CapturedBatch, FileState, Report, Request, ThreadOptions } from './messages.ts'
+import { fromPlain } from './messages.ts'
+
+export type { RowPlace, StreamState } from './ledger.ts'
+export type { CapturedBatch } from './messages.ts'
+
+export interface WalOptions {
+  /** The folder that holds `<n>.db`; made if it is not there, never shared with another process. */
+  readonly directory: string
+  /** What all files together may take before appends are refused. */
+  readonly maxBytes: number
+  /** The size at which the next file begins, 256 MiB unless told; never more than a quarter of `maxBytes`. */
+  readonly fileBytes?: number | undefined
+}
+
+export type WalHealth = { readonly ok: true } | { readonly ok: false; readonly error: MillraceError }
+
+const FILE_BYTES = 256 * 1024 * 1024
+
+interface Waiting {
+  readonly bytes: number
+  resolve(): void
+  reject(error: MillraceError): void
+}
+
+type Ready = Extract<Report, { kind: 'ready' }>
+
+export class Wal implements AsyncDisposable {
+  readonly #worker: Worker
+  readonly #exited: Promise<unknown>
+  readonly #holdAtExit: () => void
+  readonly #maxBytes: number
+  readonly #ledger = new Ledger()
+  readonly #streams: StreamNumbers
+  readonly #waiting = new Map<number, Waiting>()
+  readonly #listeners = new Set<(health: WalHealth) => void>()
+  #waitingBytes = 0
+  #nextId = 1
+  #failed: MillraceError | undefined
+  #full: MillraceError | undefined
+  #closed: Promise<void> | undefined
+
+  private constructor(worker: Worker, ready: Ready, { directory, maxBytes }: WalOptions, exited: Promise<unknown>) {
+    this.#worker = worker
+    this.#holdAtExit = () => holdNewest(directory)
+    process.on('exit', this.#holdAtExit)
+    this.#maxBytes = maxBytes
+    this.#streams = new StreamNumbers(ready.streams)
+    for (const file of ready.recovered) {
+      this.#ledger.sawFile(file)
+      this.#ledger.add(file.file, file.rows)
+    }
+    this.#ledger.sawFile(ready.newest)
+    worker.on('message', (report: Report) => this.#receive(report))
+    worker.on('error', cause => this.#end(cause))
+    this.#exited = exited.then(
+      () => this.#end(),
+      () => undefined // the error event above said it
+    )
+    this.#deleteSpent()
+  }
+
+  /**
+   * Locks the folder, checks and recovers what an earlier run left, and begins a new file.
+   * Throws DATA_LOCKED, CONFIG_INVALID, WAL_CORRUPT (nothing was changed then) or WAL_FAILED.
+   */
+  static async open(options: WalOptions): Promise<Wal> {
+    const { directory, maxBytes, fileBytes = FILE_BYTES } = options
+    const workerData: ThreadOptions = { directory, fileBytes: Math.min(fileBytes, maxBytes / 4) }
+    const worker = new Worker(new URL('./thread.ts', import.meta.url), { workerData, name: 'wal' })
+    const exited = once(worker, 'exit') // listened for at once: it may come in the same turn as the message
+    const [first] = (await Promise.race([once(worker, 'message'), exited])) as [Report | number]
+    if (typeof first === 'number') throw new MillraceError('WAL_FAILED', `the WAL thread ended with code ${first}`)
+    if (first.kind === 'ready') return new Wal(worker, first, options, exited)
+    await exited
+    if (first.kind === 'unready') throw fromPlain(first.error)
+    throw new TypeError(`the WAL thread began with ${first.kind}`)
+  }
+
+  /**
+   * Resolves when all the batches are on the disk, each in a row or found there already. A batch is kept beside another
+   * one at the same offset, and beside itself under other flags. The chunks are not used after the call returned.
+   * Rejects, and none counts as stored: WAL_FAILED (the disk), WAL_FULL (maxBytes), BATCH_CORRUPT (size or CRC).
+   */
+  async append(batches: readonly CapturedBatch[]): Promise<void> {
+    if (batches.length === 0) return
+    this.#refuseIfUnable()
+    const { frames, refs } = layFrames(batches, this.#streams)
+    const id = this.#nextId++
+    const { promise, resolve, reject } = Promise.withResolvers<void>()
+    this.#waiting.set(id, { bytes: frames.byteLength, resolve, reject })
+    this.#waitingBytes += frames.byteLength
+    this.#send({ kind: 'append', id, frames, refs, streams: this.#streams.takeNew() }, [frames])
+    return promise
+  }
+
+  #refuseIfUnable(): void {
+    if (this.#closed !== undefined) throw new MillraceError('WAL_FAILED', 'the WAL is closed', { retriable: false })
+    if (this.#failed !== undefined) throw this.#failed
+    if (this.#isFull) {
+      this.#full ??= new MillraceError('WAL_FULL', `the WAL has reached its limit of ${this.#maxBytes} bytes`, {
+        hint: 'It goes on when what is in it has been archived; or raise wal.max.bytes.'
+      })
+      this.#tellHealth()
+      this.#deleteSpent()
+      throw this.#full
+    }
+  }
+
+  get #isFull(): boolean {
+    return this.bytes + this.#waitingBytes >= this.#maxBytes
+  }
+
+  /** The streams of which something is not released. */
+  streams(): StreamState[] {
+    return this.#ledger.states(this.#streams.keys)
+  }
+
+  /**
+   * Lets go of frames that the archive holds. A file of which nothing is needed is deleted, except the newest. This is
+   * not stored: after a restart the archive is asked again.
+   */
+  release(rows: readonly RowPlace[]): void {
+    this.#ledger.release(rows)
+    this.#deleteSpent()
+  }
+
+  /** True when the row was released, or its whole file is gone. */
+  isReleased(file: number, id: number): boolean {
+    return this.#ledger.isReleased({ file, id })
+  }
+
+  /** What the files take on the disk. */
+  get bytes(): number {
+    return this.#ledger.bytesOnDisk
+  }
+
+  /** Whether an append would be taken now; if not, with which error it is refused. */
+  get health(): WalHealth {
+    const error = this.#failed ?? this.#full
+    return error === undefined ? { ok: true } : { ok: false, error }
+  }
+
+  /** Calls the listener whenever health turns good or bad, or bad for another reason. Returns its remover. */
+  onHealthChange(listener: (health: WalHealth) => void): () => void {
+    this.#listeners.add(listener)
+    return () => void this.#listeners.delete(listener)
+  }
+
+  #tellHealth = (() => {
+    let told: MillraceError | undefined
+    return () => {
+      const { health } = this
+      const error = health.ok ? undefined : health.error
+      if (error === told) return
+      told = error
+      for (const listener of this.#listeners) listener(health)
+    }
+  })()
+
+  /** Waits for the appends that are under way, then closes the files as they are: nothing is moved or deleted. */
+  close(): Promise<void> {
+    this.#closed ??= (async () => {
+      this.#send({ kind: 'close' })
+      await this.#exited
+      process.off('exit', this.#holdAtExit)
+    })()
+    return this.#closed
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close()
+  }
+
+  #send(request: Request, transfer: ArrayBuffer[] = []): void {
+    this.#worker.postMessage(request, transfer)
+  }
+
+  #receive(report: Report): void {
+    switch (report.kind) {
+      case 'committed':
+        this.#saw(report.newest)
+        this.#ledger.add(report.newest.file, report.rows)
+        for (const id of report.appends) this.#take(id).resolve()
+        break
+      case 'refused': {
+        const error = fromPlain(report.error)
+        for (const id of report.appends) this.#take(id).reject(error)
+        break
+      }
+      case 'failing':
+        this.#failed = fromPlain(report.error)
+        break
+      case 'healthy':
+        this.#failed = undefined
+        this.#saw(report.newest)
+        break
+      case 'opened':
+        this.#saw(report.newest)
+        break
+      case 'deleted':
+        this.#ledger.forget(report.file)
+    }
+    if (!this.#isFull) this.#full = undefined
+    this.#tellHealth()
+  }
+
+  #saw(newest: FileState): void {
+    const isNew = newest.file !== this.#ledger.newest
+    this.#ledger.sawFile(newest)
+    if (isNew) this.#deleteSpent()
+  }
+
+  #take(id: number): Waiting {
+    const waiting = this.#waiting.get(id)!
+    this.#waiting.delete(id)
+    this.#waitingBytes -= waiting.bytes
+    return waiting
+  }
+
+  /** The newest file cannot be deleted: when the WAL is full of what nobody needs, the next one is begun first. */
+  #deleteSpent(): void {
+    if (this.#closed !== undefined) return
+    for (const file of this.#ledger.takeSpent()) this.#send({ kind: 'delete', file })
+    if (this.#full !== undefined && this.#ledger.newestIsSpent) this.#send({ kind: 'rotate' })
+  }
+
+  /** The thread is gone: what waits will not be answered any more. */
+  #end(cause?: unknown): void {
+    if (this.#closed === undefined) {
+      this.#failed = new MillraceError('WAL_FAILED', 'the WAL thread ended unexpectedly', { cause, retriable: false })
+      this.#tellHealth()
+    }
+    const error = this.#failed ?? new MillraceError('WAL_FAILED', 'the WAL is closed', { retriable: false })
+    for (const id of [...this.#waiting.keys()]) this.#take(id).reject(error)
+  }
+}
+
+/**
+ * When the process exits without close(), Node ends the WAL thread first, and the SQLite handles of a thread are closed in
+ * no particular order: if the writer came last it would move its whole -wal into the database. A handle of this thread
+ * is still there then.
+ */
+function holdNewest(directory: string): void {
+  for (const file of listFolder(directory).db.slice(-2)) {
+    try {
+      openReadonly(directory, file)
+    } catch {
+      // It was deleted in this moment. Otherwise the worst is a moved -wal: slow, and nothing lost.
+    }
+  }
+}

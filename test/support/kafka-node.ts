@@ -1,0 +1,30 @@
+// What a node of the tests' Kafka is before it runs, and the contract of whatever runs it.
+
+export interface NodePlan {
+  readonly id: number
+  readonly port: number
+  readonly controllerPort: number
+  /** Where its server.properties, server.log and data lie, seen from us. */
+  readonly folder: string
+}
+
+/** How one node is run. Each call returns when the process is started or ended; whether it answers is asked elsewhere. */
+export interface NodeRunner {
+  start(): Promise<void>
+  /** As an operator would: the broker hands over its leaderships first. */
+  stop(): Promise<void>
+  /** kill -9. */
+  kill(): Promise<void>
+  /** True when it is known to have ended. */
+  hasDied(): boolean
+}
+
+/** A way of running nodes: as processes or in containers. */
+export interface NodeRunners {
+  /** The node's server.properties as this way needs them. */
+  settings(node: NodePlan, all: readonly NodePlan[]): Record<string, string>
+  open(cluster: { nodes: readonly NodePlan[]; clusterId: string; folder: string }): Promise<{
+    runners: ReadonlyMap<number, NodeRunner>
+    close(): Promise<void>
+  }>
+}

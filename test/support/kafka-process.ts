@@ -1,0 +1,50 @@
+// A Kafka node as a Java process of ours.
+
+import { open } from 'node:fs/promises'
+import { join } from 'node:path'
+import type { GuardedChild } from './child.ts'
+import { runOrThrow, spawnGuarded } from './child.ts'
+import type { KafkaJars } from './kafka-jars.ts'
+import { javaArgs } from './kafka-jars.ts'
+import type { NodeRunner, NodeRunners } from './kafka-node.ts'
+import { nodeSettings } from './kafka-settings.ts'
+
+/** Runs nodes from Kafka's jars. */
+export function processRunners(jars: KafkaJars): NodeRunners {
+  return {
+    settings: (node, all) => nodeSettings(node, all, { folder: node.folder, bind: '127.0.0.1' }),
+    open: async ({ nodes, clusterId, folder }) => ({
+      runners: new Map(nodes.map(node => [node.id, processRunner(jars, node.folder, clusterId, folder)])),
+      close: async () => undefined
+    })
+  }
+}
+
+function processRunner(jars: KafkaJars, folder: string, clusterId: string, clusterFolder: string): NodeRunner {
+  const properties = join(folder, 'server.properties')
+  let child: GuardedChild | undefined
+  return {
+    async start() {
+      const format = ['format', '--ignore-formatted', '-t', clusterId, '-c', properties]
+      await runOrThrow('java', javaArgs(jars, 'kafka.tools.StorageTool', format), { folder: clusterFolder })
+      const log = await open(join(folder, 'server.log'), 'a')
+      try {
+        const stdio = ['ignore', log.fd, log.fd] as const
+        child = spawnGuarded('java', javaArgs(jars, 'kafka.Kafka', [properties], 'info'), {
+          stdio: [...stdio],
+          folder: clusterFolder
+        })
+      } finally {
+        await log.close()
+      }
+    },
+    async stop() {
+      await child?.terminate(30_000)
+    },
+    async kill() {
+      child?.signal('SIGKILL')
+      await child?.exited
+    },
+    hasDied: () => child?.ended() !== undefined
+  }
+}

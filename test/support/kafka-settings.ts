@@ -1,0 +1,48 @@
+// The settings of the tests' Kafka brokers: KRaft, combined roles, everything on loopback.
+
+import type { NodePlan } from './kafka-node.ts'
+
+export interface SettingsPlace {
+  /** The node's folder as the broker sees it. */
+  folder: string
+  /** The address that clients' listener binds to. */
+  bind: string
+}
+
+/** A node's server.properties. Timings and sizes not set here are Kafka's own. */
+export function nodeSettings(node: NodePlan, all: readonly NodePlan[], place: SettingsPlace): Record<string, string> {
+  const copies = String(all.length)
+  const minInSync = String(Math.min(2, all.length))
+  return {
+    'process.roles': 'broker,controller',
+    'node.id': String(node.id),
+    'controller.quorum.voters': all.map(({ id, controllerPort }) => `${id}@127.0.0.1:${controllerPort}`).join(','),
+    listeners: `PLAINTEXT://${place.bind}:${node.port},CONTROLLER://127.0.0.1:${node.controllerPort}`,
+    'advertised.listeners': `PLAINTEXT://127.0.0.1:${node.port}`,
+    'controller.listener.names': 'CONTROLLER',
+    'listener.security.protocol.map': 'PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT',
+    'log.dirs': `${place.folder}/data`,
+    'broker.rack': `rack-${node.id}`,
+    'default.replication.factor': copies,
+    'min.insync.replicas': minInSync,
+    'offsets.topic.replication.factor': copies,
+    'transaction.state.log.replication.factor': copies,
+    'transaction.state.log.min.isr': minInSync,
+    'share.coordinator.state.topic.replication.factor': copies,
+    'share.coordinator.state.topic.min.isr': minInSync,
+    'offsets.topic.num.partitions': '4',
+    'transaction.state.log.num.partitions': '4',
+    'share.coordinator.state.topic.num.partitions': '4',
+    'group.initial.rebalance.delay.ms': '0',
+    'auto.create.topics.enable': 'true',
+    // Records with fixed, old timestamps must not be deleted under a test.
+    'log.retention.ms': '-1'
+  }
+}
+
+/** Settings as a .properties file. */
+export function propertiesFile(settings: Record<string, string>): string {
+  return Object.entries(settings)
+    .map(([key, value]) => `${key}=${value}\n`)
+    .join('')
+}

@@ -1,0 +1,94 @@
+// Writes a tar.gz that is also seekable: every chunk of the tar is a gzip member of its own, and the last member, which is
+// empty, carries a table of contents in its header's extra field. Any tar and gzip read it as an ordinary file.
+import { createHash } from 'node:crypto'
+import { closeSync, fsyncSync, openSync, readSync, writeSync } from 'node:fs'
+import { gzipSync } from 'node:zlib'
+import { Header } from 'tar'
+import type { TocChunk, TocMember } from './toc.ts'
+import { encodeToc } from './toc.ts'
+
+/** Tar bytes in one gzip member: what a reader fetches at least. */
+export const CHUNK_BYTES = 256 * 1024
+const BLOCK = 512
+
+/**
+ * Level 1: the log is most often compressed by the producers already, and for what is not (JSON, search.db) higher levels
+ * cost several times the time for a tenth less size.
+ */
+const LEVEL = 1
+
+/** A member of the tar: bytes in memory, or an open file of a known size. */
+export type TarSource = Buffer | { readonly fd: number; readonly size: number }
+
+export class GzipTarWriter {
+  readonly #fd: number
+  readonly #hash = createHash('sha256')
+  readonly #chunks: TocChunk[] = []
+  readonly #members: TocMember[] = []
+  #size = 0
+  #tarSize = 0
+  #closed = false
+
+  constructor(file: string) {
+    this.#fd = openSync(file, 'wx')
+  }
+
+  /** Adds a file to the tar. Times, owner and mode are always the same, so that the same contents give the same bytes. */
+  add(name: string, source: TarSource): void {
+    const size = Buffer.isBuffer(source) ? source.length : source.size
+    const header = Buffer.alloc(BLOCK)
+    new Header({ path: name, size, mode: 0o644, uid: 0, gid: 0, mtime: new Date(0), type: 'File' }).encode(header)
+    this.#members.push({ name, offset: this.#tarSize + BLOCK, size })
+    const padding = Buffer.alloc((BLOCK - (size % BLOCK)) % BLOCK)
+
+    // The tar header goes with the first chunk, the padding with the last.
+    let before: Buffer = header
+    let at = 0
+    do {
+      const part = readPart(source, at, Math.min(CHUNK_BYTES, size - at))
+      at += part.length
+      this.#chunk(Buffer.concat(at === size ? [before, part, padding] : [before, part]))
+      before = Buffer.alloc(0)
+    } while (at < size)
+  }
+
+  /** Ends the tar, writes the table of contents, and makes the file durable. */
+  finish(): { size: number; sha256: string } {
+    this.#chunk(Buffer.alloc(2 * BLOCK)) // the end mark of a tar
+    this.#write(encodeToc({ members: this.#members, chunks: this.#chunks }))
+    fsyncSync(this.#fd)
+    this.close()
+    return { size: this.#size, sha256: this.#hash.digest('hex') }
+  }
+
+  /** Closes the file, also an unfinished one; again is fine. */
+  close(): void {
+    if (!this.#closed) closeSync(this.#fd)
+    this.#closed = true
+  }
+
+  #chunk(tarBytes: Buffer): void {
+    const member = gzipSync(tarBytes, { level: LEVEL })
+    member[9] = 0xff // "operating system unknown": the same bytes on every machine
+    this.#chunks.push({ compressed: member.length, size: tarBytes.length })
+    this.#tarSize += tarBytes.length
+    this.#write(member)
+  }
+
+  #write(bytes: Buffer): void {
+    this.#hash.update(bytes)
+    for (let at = 0; at < bytes.length; ) at += writeSync(this.#fd, bytes, at)
+    this.#size += bytes.length
+  }
+}
+
+function readPart(source: TarSource, at: number, length: number): Buffer {
+  if (Buffer.isBuffer(source)) return source.subarray(at, at + length)
+  const part = Buffer.allocUnsafe(length)
+  for (let have = 0; have < length; ) {
+    const got = readSync(source.fd, part, have, length - have, at + have)
+    if (got === 0) throw new RangeError(`a file shrank while it was archived: ${at + have} of ${source.size} bytes`)
+    have += got
+  }
+  return part
+}

@@ -1,0 +1,32 @@
+// Looks at an archive from outside: unpacks segments with tar and compares them with the broker's own files.
+import { execFile } from 'node:child_process'
+import { mkdir, readdir, readFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { promisify } from 'node:util'
+
+const run = promisify(execFile)
+
+/** The segment files of an archive folder (or a bucket's folder), by topic and partition, in offset order. */
+export async function segmentObjects(folder: string, topic: string, partition: number): Promise<string[]> {
+  const names = await readdir(folder, { recursive: true })
+  const pattern = new RegExp(`(^|/)${topic}/[\\w-]{22}/${partition}/\\d{20}\\.tar\\.gz$`)
+  return names
+    .filter(name => pattern.test(name))
+    .sort()
+    .map(name => join(folder, name))
+}
+
+/** Unpacks a segment with tar into a new folder and gives its files' names, in tar's order. */
+export async function untar(segment: string, into: string): Promise<string[]> {
+  await mkdir(into, { recursive: true })
+  await run('tar', ['xzf', segment, '-C', into])
+  const { stdout } = await run('tar', ['tzf', segment])
+  return stdout.trim().split('\n')
+}
+
+/** A log's bytes with the leader epoch of every batch zeroed: the broker stamps it after a batch was captured. */
+export async function logWithoutEpochs(file: string): Promise<Buffer> {
+  const log = await readFile(file)
+  for (let at = 0; at + 12 <= log.length; at += log.readInt32BE(at + 8) + 12) log.fill(0, at + 12, at + 16)
+  return log
+}

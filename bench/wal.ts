@@ -8,6 +8,8 @@ import { encodeBatch } from '../src/kafka/batch.ts'
 import type { CapturedBatch } from '../src/wal/messages.ts'
 import { WalReader } from '../src/wal/reader.ts'
 import { Wal } from '../src/wal/wal.ts'
+import type { Figure } from './figures.ts'
+import { figure } from './figures.ts'
 
 export interface WalBenchOptions {
   /** Where to write; the system's temporary folder unless told. It should be the disk that data.dir is on. */
@@ -15,14 +17,6 @@ export interface WalBenchOptions {
   /** Bytes appended per round and way. */
   readonly bytes?: number
   readonly rounds?: number
-}
-
-export interface BenchResult {
-  readonly name: string
-  readonly value: number
-  readonly unit: string
-  /** The figure of each round. */
-  readonly rounds: readonly number[]
 }
 
 interface Round {
@@ -35,9 +29,9 @@ interface Round {
 const BATCHES = 8
 const PARTITIONS = 6
 
-export async function run(options: WalBenchOptions = {}): Promise<BenchResult[]> {
+export async function run(options: WalBenchOptions = {}): Promise<Figure[]> {
   const { directory = tmpdir(), bytes = 200_000_000, rounds = 3 } = options
-  const results: BenchResult[] = []
+  const results: Figure[] = []
   for (const kibibytes of [64, 16]) {
     const groups = makeGroups(kibibytes * 1024, Math.ceil(bytes / (BATCHES * kibibytes * 1024)))
     const wal: Round[] = []
@@ -49,7 +43,7 @@ export async function run(options: WalBenchOptions = {}): Promise<BenchResult[]>
     const group = `${BATCHES} x ${kibibytes} KiB`
     results.push(...report(`wal append, ${group}`, wal), ...report(`writev + fdatasync, ${group}`, bare))
     const ratios = wal.map((round, i) => round.megabytesPerSecond / bare[i]!.megabytesPerSecond)
-    results.push({ name: `wal append / writev + fdatasync, ${group}`, value: median(ratios), unit: '', rounds: ratios })
+    results.push(figure(`wal append / writev + fdatasync, ${group}`, 'x', ratios))
   }
   return results
 }
@@ -132,21 +126,27 @@ async function measure(groups: CapturedBatch[][], write: (group: CapturedBatch[]
   })
 }
 
-function report(name: string, rounds: readonly Round[]): BenchResult[] {
-  const figure = (what: string, unit: string, of: (round: Round) => number): BenchResult => ({
-    name: `${name}: ${what}`,
-    value: median(rounds.map(of)),
-    unit,
-    rounds: rounds.map(of)
-  })
+function report(name: string, rounds: readonly Round[]): Figure[] {
   return [
-    figure('rate', 'MB/s', round => round.megabytesPerSecond),
-    figure('p50', 'ms', round => round.p50),
-    figure('p99', 'ms', round => round.p99),
-    figure('written per byte', 'B/B', round => round.writtenPerByte)
+    figure(
+      `${name}: rate`,
+      'MB/s',
+      rounds.map(round => round.megabytesPerSecond)
+    ),
+    figure(
+      `${name}: p50`,
+      'ms',
+      rounds.map(round => round.p50)
+    ),
+    figure(
+      `${name}: p99`,
+      'ms',
+      rounds.map(round => round.p99)
+    ),
+    figure(
+      `${name}: written per byte`,
+      'B/B',
+      rounds.map(round => round.writtenPerByte)
+    )
   ]
-}
-
-function median(values: readonly number[]): number {
-  return values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)]!
 }

@@ -23,8 +23,8 @@ export interface BatchIdentity {
 
 /** The calls that the thread answers, one after the other. */
 export interface SealCalls {
-  /** All of a stream's batches in the WAL, by base offset. */
-  entries(stream: StreamKey): WalEntry[]
+  /** A stream's batches in the WAL that hold offsets of [from, to), by base offset, and no more than some `bytes` of them. */
+  entries(stream: StreamKey, from: number, to: number, bytes: number): WalEntry[]
   build(plan: SegmentPlan, rows: readonly WalEntry[], file: string): SegmentResult
   identify(row: WalEntry): BatchIdentity
 }
@@ -33,7 +33,12 @@ const { walDirectory } = workerData as { walDirectory: string }
 const reader = WalReader.open(walDirectory)
 
 const calls: SealCalls = {
-  entries: stream => reader.entries(stream),
+  entries(stream, from, to, bytes) {
+    const entries = reader.entries(stream, from, to)
+    let size = 0
+    const end = entries.findIndex(entry => (size += entry.bytes) > bytes)
+    return end < 0 ? entries : entries.slice(0, end + 1)
+  },
 
   build: (plan, rows, file) => writeSegment(plan, batches(rows), file),
 

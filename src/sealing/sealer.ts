@@ -56,14 +56,16 @@ export class Sealer {
     const { archive, broker, builder, logger, warm, createdBy } = this.#parts
     const log = await broker.state(stream)
     const chain = await this.#begun(stream, log)
-    const entries = await this.#liveEntries(stream)
-    await this.#releaser.release(chain, entries)
+    await this.#releaseBehind(chain)
 
-    const ahead = entries.filter(row => row.baseOffset >= chain.end && row.lastOffset < log.end)
+    const live = await this.#ahead(stream, chain.end)
+    const ahead = live.filter(row => row.lastOffset < log.end)
     if (ahead.length === 0) return { progressed: false, end: chain.end }
-    const captured = { from: ahead[0]!.baseOffset, to: Math.max(...ahead.map(row => row.lastOffset)) + 1 }
-    const from = chain.links.length === 0 ? captured.from : chain.end
-    const to = toHighWatermark && log.exists ? log.end : captured.to
+    const from = chain.links.length === 0 ? ahead[0]!.baseOffset : chain.end
+    const lastCaptured = ahead.reduce((last, row) => Math.max(last, row.lastOffset), -1)
+    // What follows the last capture is looked for only when all captures are in this segment.
+    const isAll = size(live) < this.#windowBytes
+    const to = toHighWatermark && log.exists && isAll ? log.end : lastCaptured + 1
     const { rows, gaps, next } = await this.#complete(stream, ahead, { from, to, fetchedOnly: log.rewrites }, log)
     if (next <= from) return { progressed: false, end: chain.end }
 
@@ -89,7 +91,7 @@ export class Sealer {
     warm.keep(segmentKey(stream, plan.baseOffset), segment.path)
     const { records, logBytes } = segment.manifest
     logger.info({ stream, from: chain.end, to: next, records, logBytes, gaps: plan.gaps }, 'segment archived')
-    await this.#releaser.release(grown, await this.#liveEntries(stream))
+    await this.#releaseBehind(grown)
     return { progressed: true, end: next }
   }
 
@@ -98,7 +100,7 @@ export class Sealer {
     const { archive, createdBy } = this.#parts
     const chain = await archive.walk(stream)
     if (chain.root !== null) return chain
-    const firstCaptured = (await this.#liveEntries(stream))[0]?.baseOffset ?? 0
+    const firstCaptured = (await this.#live(stream, 0, Number.MAX_SAFE_INTEGER, 1))[0]?.baseOffset ?? 0
     const root = await archive.createRoot(
       stream,
       Math.min(log.exists ? log.start : firstCaptured, firstCaptured),
@@ -107,9 +109,27 @@ export class Sealer {
     return { ...chain, root, end: root.baseOffset }
   }
 
-  async #liveEntries(stream: StreamKey): Promise<WalEntry[]> {
-    const entries = await this.#parts.builder.entries(stream)
+  /** Lets go of everything below the archive's end. */
+  async #releaseBehind(chain: Chain): Promise<void> {
+    const first = this.#parts.wal.firstUnreleased(chain.stream)
+    if (first === undefined || first >= chain.end) return
+    await this.#releaser.release(chain, await this.#live(chain.stream, first, chain.end, Number.MAX_SAFE_INTEGER))
+  }
+
+  /** The captures from an offset on that one segment, and some more, has room for. */
+  async #ahead(stream: StreamKey, from: number): Promise<WalEntry[]> {
+    const entries = await this.#live(stream, from, Number.MAX_SAFE_INTEGER, this.#windowBytes)
+    return entries.filter(row => row.baseOffset >= from)
+  }
+
+  async #live(stream: StreamKey, from: number, to: number, bytes: number): Promise<WalEntry[]> {
+    const entries = await this.#parts.builder.entries(stream, from, to, bytes)
     return entries.filter(({ file, id }) => !this.#parts.wal.isReleased(file, id))
+  }
+
+  /** Captures may be there twice, as captured and as fetched. */
+  get #windowBytes(): number {
+    return 2 * this.#parts.segmentBytes
   }
 
   /** Settles a range, has its holes filled by the broker, and gives the longest whole part of it. */
@@ -136,7 +156,8 @@ export class Sealer {
       else if (batches.length === 0) return done
       else {
         lastHole = hole.from
-        // What was fetched takes the same way as what is captured, so that a crash loses neither.
+        // What was fetched takes the same way as what is captured, so that a crash loses neither. It may exceed the
+        // WAL's limit, since only sealing makes room again.
         await wal.append(
           batches.map(batch => ({
             stream,
@@ -145,10 +166,11 @@ export class Sealer {
             recordCount: batch.header.recordCount,
             flags: FrameFlag.FETCHED,
             chunks: [batch.toWire()]
-          }))
+          })),
+          { beyondLimit: true }
         )
         logger.debug({ stream, hole, batches: batches.length }, 'fetched what was not captured')
-        entries = (await this.#liveEntries(stream)).filter(row => row.baseOffset >= range.from)
+        entries = await this.#ahead(stream, range.from)
       }
     }
   }

@@ -10,6 +10,8 @@ import type { RowPlace, StreamState } from './ledger.ts'
 import { Ledger } from './ledger.ts'
 import type { CapturedBatch, FileState, Report, Request, ThreadOptions } from './messages.ts'
 import { fromPlain } from './messages.ts'
+import type { StreamKey } from './stream.ts'
+import { streamId } from './stream.ts'
 
 export type { RowPlace, StreamState } from './ledger.ts'
 export type { CapturedBatch } from './messages.ts'
@@ -90,11 +92,12 @@ export class Wal implements AsyncDisposable {
   /**
    * Resolves when all the batches are on the disk, each in a row or found there already. A batch is kept beside another
    * one at the same offset, and beside itself under other flags. The chunks are not used after the call returned.
-   * Rejects, and none counts as stored: WAL_FAILED (the disk), WAL_FULL (maxBytes), BATCH_CORRUPT (size or CRC).
+   * Rejects, and none counts as stored: WAL_FAILED (the disk), WAL_FULL (maxBytes, unless `beyondLimit`, for what makes room
+   * afterwards), BATCH_CORRUPT (size or CRC).
    */
-  async append(batches: readonly CapturedBatch[]): Promise<void> {
+  async append(batches: readonly CapturedBatch[], { beyondLimit = false } = {}): Promise<void> {
     if (batches.length === 0) return
-    this.#refuseIfUnable()
+    this.#refuseIfUnable(beyondLimit)
     const { frames, refs } = layFrames(batches, this.#streams)
     const id = this.#nextId++
     const { promise, resolve, reject } = Promise.withResolvers<void>()
@@ -104,10 +107,10 @@ export class Wal implements AsyncDisposable {
     return promise
   }
 
-  #refuseIfUnable(): void {
+  #refuseIfUnable(beyondLimit: boolean): void {
     if (this.#closed !== undefined) throw new MillraceError('WAL_FAILED', 'the WAL is closed', { retriable: false })
     if (this.#failed !== undefined) throw this.#failed
-    if (this.#isFull) {
+    if (this.#isFull && !beyondLimit) {
       this.#full ??= new MillraceError('WAL_FULL', `the WAL has reached its limit of ${this.#maxBytes} bytes`, {
         hint: 'It goes on when what is in it has been archived; or raise wal.max.bytes.'
       })
@@ -124,6 +127,12 @@ export class Wal implements AsyncDisposable {
   /** The streams of which something is not released. */
   streams(): StreamState[] {
     return this.#ledger.states(this.#streams.keys)
+  }
+
+  /** The lowest offset of a stream that is not released; undefined when all is. */
+  firstUnreleased(stream: StreamKey): number | undefined {
+    const id = streamId(stream)
+    return this.streams().find(({ key }) => streamId(key) === id)?.firstOffset
   }
 
   /**

@@ -1,4 +1,4 @@
-#!/usr/bin/env node
+#!/usr/bin/env -S node --disable-warning=TimeoutNegativeWarning
 // The `millrace` command: finds the subcommand, prints what it throws, sets the exit code.
 import yargs from 'yargs'
 import { hideBin } from 'yargs/helpers'
@@ -27,6 +27,12 @@ const parser = yargs(hideBin(process.argv))
   .fail((message, error) => {
     throw error ?? new MillraceError('USAGE', message, { hint: 'See millrace --help.' })
   })
+
+// `millrace search … | head` closes our output before we are done: that is no error.
+process.stdout.on('error', error => {
+  if ((error as NodeJS.ErrnoException).code !== 'EPIPE') throw error
+  process.exit()
+})
 
 try {
   await parser.parseAsync()

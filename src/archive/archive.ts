@@ -48,6 +48,24 @@ export interface Chain {
   readonly end: number
   /** Batches put beside the main line. */
   readonly extras: readonly ObjectInfo[]
+  /** Segments that the walk does not reach. Below the end they are leftovers; from the end on the chain is broken. */
+  readonly unreached: readonly PlacedObject[]
+}
+
+/** A segment by its name alone. */
+export interface PlacedObject extends ObjectInfo {
+  readonly offset: number
+}
+
+/** What the names of a partition's objects say. */
+export interface Listing {
+  readonly hasRoot: boolean
+  /** The highest trim; 0 without any. */
+  readonly trim: number
+  /** By the offset at which they begin. */
+  readonly segments: ReadonlyMap<number, PlacedObject>
+  readonly merged: ReadonlyMap<number, PlacedObject>
+  readonly extras: readonly ObjectInfo[]
 }
 
 export class Archive implements AsyncDisposable {
@@ -85,27 +103,17 @@ export class Archive implements AsyncDisposable {
   }
 
   async #walkOnce(stream: StreamKey): Promise<Chain> {
-    const prefix = partitionPrefix(stream)
-    const segments = new Map<number, ObjectInfo>()
-    const merged = new Map<number, ObjectInfo>()
-    const extras: ObjectInfo[] = []
-    let hasRoot = false
-    let trim = 0
-    for await (const object of this.store.list(prefix)) {
-      const name = parseObjectName(object.key.slice(prefix.length))
-      if (name?.kind === 'root') hasRoot = true
-      else if (name?.kind === 'segment') segments.set(name.offset, object)
-      else if (name?.kind === 'merged') merged.set(name.offset, object)
-      else if (name?.kind === 'trim') trim = Math.max(trim, name.offset)
-      else if (name?.kind === 'extra') extras.push(object)
-    }
-    if (!hasRoot) return { stream, root: null, links: [], end: 0, extras }
-    const root = await this.#readRoot(stream)
+    const listing = await this.list(stream)
+    const { segments, merged, extras } = listing
     const links: Link[] = []
-    let end = Math.max(root.baseOffset, trim)
+    const unreached = new Map([...segments.values(), ...merged.values()].map(object => [object.key, object]))
+    const chain = { stream, links, extras }
+    if (!listing.hasRoot) return { ...chain, root: null, end: 0, unreached: [...unreached.values()] }
+    const root = await this.readRoot(stream)
+    let end = Math.max(root.baseOffset, listing.trim)
     for (;;) {
       const object = merged.get(end) ?? segments.get(end)
-      if (object === undefined) return { stream, root, links, end, extras }
+      if (object === undefined) return { ...chain, root, end, unreached: [...unreached.values()] }
       const manifest = await this.manifest(object)
       if (manifest.baseOffset !== end || manifest.nextOffset <= end) {
         throw new MillraceError(
@@ -114,11 +122,32 @@ export class Archive implements AsyncDisposable {
         )
       }
       links.push({ key: object.key, size: object.size, manifest })
+      unreached.delete(object.key)
       end = manifest.nextOffset
     }
   }
 
-  async #readRoot(stream: StreamKey): Promise<Root> {
+  /** Lists a partition's objects and opens none of them. */
+  async list(stream: StreamKey): Promise<Listing> {
+    const prefix = partitionPrefix(stream)
+    const segments = new Map<number, PlacedObject>()
+    const merged = new Map<number, PlacedObject>()
+    const extras: ObjectInfo[] = []
+    let hasRoot = false
+    let trim = 0
+    for await (const object of this.store.list(prefix)) {
+      const name = parseObjectName(object.key.slice(prefix.length))
+      if (name?.kind === 'root') hasRoot = true
+      else if (name?.kind === 'segment') segments.set(name.offset, { ...object, offset: name.offset })
+      else if (name?.kind === 'merged') merged.set(name.offset, { ...object, offset: name.offset })
+      else if (name?.kind === 'trim') trim = Math.max(trim, name.offset)
+      else if (name?.kind === 'extra') extras.push(object)
+    }
+    return { hasRoot, trim, segments, merged, extras }
+  }
+
+  /** Reads `root.json`. Throws ARCHIVE_CORRUPT, OBJECT_MISSING. */
+  async readRoot(stream: StreamKey): Promise<Root> {
     const key = rootKey(stream)
     const parsed = rootSchema.safeParse(parseJson(await this.store.get(key)))
     if (!parsed.success) {
@@ -170,7 +199,7 @@ export class Archive implements AsyncDisposable {
     }
     const body = Buffer.from(`${JSON.stringify(root, null, 2)}\n`)
     const answer = await this.store.putIfAbsent(rootKey(stream), body, sha256(body))
-    return answer === 'stored' ? root : this.#readRoot(stream)
+    return answer === 'stored' ? root : this.readRoot(stream)
   }
 
   /**

@@ -6,6 +6,8 @@ import { startWorker } from '../worker.ts'
 import type { CommonFlags } from './common.ts'
 import { commonFlags, configuration } from './common.ts'
 
+const INTERRUPTED = 130
+
 export const runCommand: CommandModule<object, CommonFlags> = {
   command: 'run',
   describe: 'Run the worker: capture, seal, ship',
@@ -30,6 +32,7 @@ export const runCommand: CommandModule<object, CommonFlags> = {
     // A second signal ends the process as if none were handled.
     stopping.abort()
     await worker.stop()
+    if (signal === 'SIGINT') process.exitCode = INTERRUPTED
     logger.info('stopped')
     logger.flush()
   }

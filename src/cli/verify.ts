@@ -7,7 +7,7 @@ import { WalReader } from '../wal/reader.ts'
 import type { ArchiveFlags, Reading } from './common.ts'
 import { archiveFlags, openReading, printLine, say } from './common.ts'
 import { showProgress } from './progress.ts'
-import { alignColumns } from './table.ts'
+import { alignColumns, counted } from './text.ts'
 
 interface VerifyFlags extends ArchiveFlags {
   readonly topic?: string | undefined
@@ -22,7 +22,7 @@ export const verifyCommand: CommandModule<object, VerifyFlags> = {
       .example('$0 verify', 'Verify the archive, and what is captured but not archived yet')
       .example('$0 verify --topic orders --archive s3://bucket/archive', 'Verify one topic, without a worker file')
       .epilogue(
-        'Exit code 1 if any batch, index or chain hash is wrong, or if offsets are missing. Gaps that are not-requested\n' +
+        'Exit code 1 if any batch, index or chain hash is wrong, or if offsets are missing. Gaps that are not-requested ' +
           '(before the first capture) or compacted (by Kafka itself) are listed, but are no fault.'
       ),
   async handler(flags) {
@@ -84,7 +84,7 @@ function lines(reports: readonly PartitionReport[], wal: WalReport | null): stri
     const name = `${stream.topic}-${stream.partition}`
     const incarnation = severalOf.get(name)!.length > 1 ? ` (${stream.topicId})` : ''
     const held = to > from ? `offsets ${from} to ${to - 1}` : 'nothing'
-    const counts = `${records} records, ${segments} segments, ${formatBytes(bytes)}`
+    const counts = `${counted(records, 'record')}, ${counted(segments, 'segment')}, ${formatBytes(bytes)}`
     return [isSound(report) ? 'ok   ' : 'WRONG', `${name}${incarnation}`, held, counts, remarks(report)]
   })
   const details = reports.flatMap(({ stream, gaps, orphans, faults }) => [
@@ -98,18 +98,20 @@ function lines(reports: readonly PartitionReport[], wal: WalReport | null): stri
   const walLine =
     wal === null
       ? []
-      : [`${wal.faults.length === 0 ? 'ok   ' : 'WRONG'}  WAL  ${wal.frames} batches, ${formatBytes(wal.bytes)}`]
+      : [
+          `${wal.faults.length === 0 ? 'ok   ' : 'WRONG'}  WAL  ${counted(wal.frames, 'batch', 'batches')}, ${formatBytes(wal.bytes)}`
+        ]
   return [...alignColumns(rows), ...walLine, ...details, ...(wal?.faults.map(faultLine) ?? [])]
 }
 
 function remarks({ gaps, extras, orphans, faults }: PartitionReport): string {
-  const counted: readonly [number, string][] = [
-    [faults.length, 'faults'],
-    [gaps.length, 'gaps'],
-    [extras, 'extras'],
-    [orphans.length, 'leftovers']
+  const found: readonly [number, string][] = [
+    [faults.length, 'fault'],
+    [gaps.length, 'gap'],
+    [extras, 'extra'],
+    [orphans.length, 'leftover']
   ]
-  return counted.flatMap(([count, what]) => (count > 0 ? [`${count} ${what}`] : [])).join(', ')
+  return found.flatMap(([count, what]) => (count > 0 ? [counted(count, what)] : [])).join(', ')
 }
 
 function gapLine(topic: string, partition: number): string {

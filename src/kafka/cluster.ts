@@ -32,6 +32,8 @@ export const LATEST = -1
 export const EARLIEST = -2
 
 const RETRY_FOR_MS = 30_000
+/** Less than a connection waits for an answer, so that the broker can say that it took too long. */
+const PRODUCE_TIMEOUT_MS = 10_000
 const BACKOFF_MS = 100
 
 export class Cluster implements Disposable {
@@ -147,7 +149,7 @@ export class Cluster implements Disposable {
   }
 
   /** Appends one raw batch with acks=all and gives its base offset. Safe to repeat only with an idempotent producer's batch. */
-  async produceBatch(at: TopicPartition, wire: Buffer, timeoutMs = RETRY_FOR_MS): Promise<number> {
+  async produceBatch(at: TopicPartition, wire: Buffer, timeoutMs = PRODUCE_TIMEOUT_MS): Promise<number> {
     const answer = await this.#atLeader(
       at,
       produce,

@@ -1,4 +1,9 @@
-// Lines of columns for people.
+// Text for people: numbers with their nouns, lines in columns.
+
+/** `1 batch`, `2 batches`. */
+export function counted(count: number, noun: string, plural = `${noun}s`): string {
+  return `${count} ${count === 1 ? noun : plural}`
+}
 
 /** Pads the cells of each column to one width, numbers to the right; nothing is cut off. */
 export function alignColumns(rows: readonly (readonly (string | number)[])[]): string[] {

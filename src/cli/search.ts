@@ -1,0 +1,71 @@
+// `millrace search`: finds records wherever they are, and prints them.
+import type { CommandModule } from 'yargs'
+import { recordJson, recordLine } from '../search/record-json.ts'
+import type { SearchResult } from '../search/search.ts'
+import { search } from '../search/search.ts'
+import type { SelectionFlags } from '../search/selection.ts'
+import { parseSelection } from '../search/selection.ts'
+import { WalReader } from '../wal/reader.ts'
+import type { ArchiveFlags } from './common.ts'
+import { archiveFlags, openReading, printLine, say } from './common.ts'
+
+interface SearchFlags extends ArchiveFlags, SelectionFlags {
+  readonly query: string
+  readonly count: boolean
+}
+
+export const searchCommand: CommandModule<object, SearchFlags> = {
+  command: 'search <query>',
+  describe: 'Find records in the WAL, local segments and the archive',
+  builder: yargs =>
+    archiveFlags(yargs)
+      .positional('query', {
+        type: 'string',
+        demandOption: true,
+        describe: 'Words, "phrases", prefix*, AND, OR, NOT, ( ); key:word, value:word, header:word'
+      })
+      .option('topic', { type: 'string', array: true, nargs: 1, describe: 'Only this topic; may be repeated' })
+      .option('partition', { type: 'number', requiresArg: true, describe: 'Only this partition' })
+      .option('from', {
+        type: 'string',
+        requiresArg: true,
+        describe: 'From this timestamp on: an ISO time (UTC unless it says otherwise), or how long ago, such as -2h'
+      })
+      .option('to', { type: 'string', requiresArg: true, describe: 'Before this timestamp' })
+      .option('offsets', {
+        type: 'string',
+        requiresArg: true,
+        describe: 'a..b: from offset a up to, not including, b; either may be left out'
+      })
+      .option('order', {
+        type: 'string',
+        choices: ['newest', 'oldest'] as const,
+        default: 'newest' as const,
+        describe: 'Which timestamps come first'
+      })
+      .option('limit', { type: 'number', requiresArg: true, default: 100, describe: 'Print this many records at most' })
+      .option('count', { type: 'boolean', default: false, describe: 'Print only how many records match' })
+      .option('topic-id', { type: 'string', requiresArg: true, describe: 'Only the topic with this id' })
+      .option('all-incarnations', {
+        type: 'boolean',
+        default: false,
+        describe: 'Also deleted topics of the same name (default: the newest topic of a name)'
+      })
+      .example(`$0 search 'refund NOT key:test*' --from -2h`, 'Search the last two hours')
+      .example('$0 search refund --archive s3://logs/a', 'Search an archive from anywhere'),
+  async handler(flags) {
+    const selection = parseSelection(flags)
+    await using reading = await openReading(flags)
+    using wal = reading.walDirectory === null ? null : WalReader.open(reading.walDirectory)
+    const result = await search({ archive: reading.archive, warm: reading.warm, wal }, selection, flags.query)
+    for (const topic of result.unknownTopics) say(`nothing was captured of a topic ${topic}`)
+    if (flags.count) return printLine(flags.json ? JSON.stringify({ count: result.total }) : String(result.total))
+    await printRecords(result, flags.json)
+    if (result.shown < result.total) say(`${result.shown} of ${result.total} shown; --limit ${result.total} shows all`)
+  }
+}
+
+async function printRecords({ records }: SearchResult, json: boolean): Promise<void> {
+  const width = process.stdout.isTTY ? process.stdout.columns : undefined
+  for await (const record of records) printLine(json ? JSON.stringify(recordJson(record)) : recordLine(record, width))
+}

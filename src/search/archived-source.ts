@@ -1,0 +1,101 @@
+// Records of one archived segment, read from its local copy where there is one.
+import type { Archive, Link } from '../archive/archive.ts'
+import type { WarmSegments } from '../archive/warm-segments.ts'
+import { isMillraceError, MillraceError } from '../errors.ts'
+import type { SegmentManifest } from '../segment/manifest.ts'
+import type { RangeSource } from '../segment/reader.ts'
+import { SegmentReader } from '../segment/reader.ts'
+import type { Match } from '../segment/search-index.ts'
+import type { StreamKey } from '../wal/stream.ts'
+import type { FoundRecord } from './record-json.ts'
+import type { RecordSource } from './record-source.ts'
+import { foundRecord } from './record-source.ts'
+import type { Selection } from './selection.ts'
+
+/** Over fewer bytes than these a read goes on, as the segment reader fetches the log by the MiB anyway. */
+const SEEK_BYTES = 2 * 1024 * 1024
+
+export class ArchivedSource implements RecordSource {
+  readonly stream: StreamKey
+  readonly #link: Link
+  readonly #archive: Archive
+  readonly #warm: WarmSegments | null
+
+  constructor(stream: StreamKey, link: Link, { archive, warm }: { archive: Archive; warm: WarmSegments | null }) {
+    this.stream = stream
+    this.#link = link
+    this.#archive = archive
+    this.#warm = warm
+  }
+
+  /** False where no record of the segment lies in a selection. */
+  static mayHold({ manifest }: Link, { fromOffset, toOffset, fromTime, toTime }: Selection): boolean {
+    const { baseOffset, nextOffset, minTimestamp, maxTimestamp } = manifest
+    return (
+      minTimestamp !== null &&
+      maxTimestamp !== null &&
+      baseOffset < toOffset &&
+      nextOffset > fromOffset &&
+      (toTime === undefined || minTimestamp < toTime) &&
+      (fromTime === undefined || maxTimestamp >= fromTime)
+    )
+  }
+
+  async *match(expression: string, selection: Selection): AsyncGenerator<Match> {
+    const { reader } = await this.#open()
+    using index = await reader.searchIndex()
+    yield* index.match(expression, selection)
+  }
+
+  async *read(offsets: readonly number[]): AsyncGenerator<FoundRecord> {
+    const { reader, tier } = await this.#open()
+    for (const run of runs(offsets, reader.manifest)) {
+      let next = 0
+      for await (const batch of reader.batches({ from: run[0]!, to: run.at(-1)! + 1 })) {
+        const { lastOffset, timestampType } = batch.header
+        if (lastOffset < run[next]!) continue
+        for (const record of batch.records()) {
+          if (record.offset !== run[next]) continue
+          yield foundRecord(this.stream, timestampType, record, tier)
+          next++
+        }
+      }
+      if (next < run.length) {
+        throw new MillraceError('SEGMENT_CORRUPT', `${reader.name}: its log has no record ${run[next]}, its index has`)
+      }
+    }
+  }
+
+  async #open(): Promise<{ reader: SegmentReader; tier: 'warm' | 'cold' }> {
+    const { key, size } = this.#link
+    const archived = this.#archive.source(key)
+    const local = this.#warm?.find(key, size) ?? null
+    const reader = await SegmentReader.open(local === null ? archived : orArchived(local, archived))
+    return { reader, tier: local === null ? 'cold' : 'warm' }
+  }
+}
+
+/** A local copy that a worker may remove at any time. */
+function orArchived(local: RangeSource, archived: RangeSource): RangeSource {
+  const unlessRemoved = <T>(read: (source: RangeSource) => Promise<T>): Promise<T> =>
+    read(local).catch(error => {
+      if (isMillraceError(error, 'OBJECT_MISSING')) return read(archived)
+      throw error
+    })
+  return {
+    name: local.name,
+    get: (start, end) => unlessRemoved(source => source.get(start, end)),
+    tail: bytes => unlessRemoved(source => source.tail(bytes))
+  }
+}
+
+/** Offsets in groups: what lies close together is read in one go, what lies far apart is sought. */
+function* runs(offsets: readonly number[], manifest: SegmentManifest): Generator<readonly number[]> {
+  const bytesPerOffset = manifest.logBytes / (manifest.nextOffset - manifest.baseOffset)
+  let start = 0
+  for (let i = 1; i <= offsets.length; i++) {
+    if (i < offsets.length && (offsets[i]! - offsets[i - 1]!) * bytesPerOffset < SEEK_BYTES) continue
+    yield offsets.slice(start, i)
+    start = i
+  }
+}

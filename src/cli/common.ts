@@ -10,6 +10,9 @@ import type { ConfigInputs, Configuration } from '../config.ts'
 import { DEFAULT_CONFIG_FILE, loadConfiguration } from '../config.ts'
 import { dataFolders } from '../data-folders.ts'
 
+/** The exit code of a command that was stopped by Ctrl-C. */
+export const INTERRUPTED = 130
+
 /** Flags of every command. */
 export interface CommonFlags {
   readonly config?: string | undefined

@@ -16,7 +16,7 @@ import { checkTarget, createTarget, inspectTopic, restoredTopicSettings } from '
 import { parseSelection } from '../search/selection.ts'
 import { SegmentReader } from '../segment/reader.ts'
 import type { ArchiveFlags, Reading } from './common.ts'
-import { archiveFlags, openReading, printLine, say } from './common.ts'
+import { archiveFlags, INTERRUPTED, openReading, printLine, say } from './common.ts'
 import { showProgress } from './progress.ts'
 import { partitionLines, replayJson } from './replay-report.ts'
 
@@ -36,7 +36,6 @@ interface ReplayFlags extends ArchiveFlags {
 
 /** Partitions replayed at a time: each waits for the broker most of the time, and holds a chunk of a segment in memory. */
 const CONCURRENCY = 8
-const INTERRUPTED = 130
 
 export const replayCommand: CommandModule<object, ReplayFlags> = {
   command: 'replay',

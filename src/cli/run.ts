@@ -4,9 +4,7 @@ import { pino } from 'pino'
 import type { CommandModule } from 'yargs'
 import { startWorker } from '../worker.ts'
 import type { CommonFlags } from './common.ts'
-import { commonFlags, configuration } from './common.ts'
-
-const INTERRUPTED = 130
+import { commonFlags, configuration, INTERRUPTED } from './common.ts'
 
 export const runCommand: CommandModule<object, CommonFlags> = {
   command: 'run',

@@ -1,32 +1,18 @@
 #!/usr/bin/env -S node --disable-warning=TimeoutNegativeWarning
 // The `millrace` command: finds the subcommand, prints what it throws, sets the exit code.
+import type { CommandModule } from 'yargs'
 import yargs from 'yargs'
 import { hideBin } from 'yargs/helpers'
-import { flushCommand } from './cli/flush.ts'
-import { replayCommand } from './cli/replay.ts'
-import { runCommand } from './cli/run.ts'
-import { searchCommand } from './cli/search.ts'
-import { verifyCommand } from './cli/verify.ts'
 import { isMillraceError, MillraceError } from './errors.ts'
 
-const parser = yargs(hideBin(process.argv))
-  .scriptName('millrace')
-  .usage('$0 <command>\n\nArchives what producers send to Kafka, byte for byte; searches it and replays it.')
-  .command(runCommand)
-  .command(flushCommand)
-  .command(searchCommand)
-  .command(replayCommand)
-  .command(verifyCommand)
-  .demandCommand(1, 'Name a command.')
-  .strict()
-  .version(false)
-  .help()
-  .epilogue(
-    'Exit codes: 0 done, 1 found something wrong, 2 wrong usage or config, 3 a server could not be reached, 130 interrupted.'
-  )
-  .fail((message, error) => {
-    throw error ?? new MillraceError('USAGE', message, { hint: 'See millrace --help.' })
-  })
+/** Each is loaded only when it is called, so that a command starts quickly and a worker holds no more than it needs. */
+const commands: Record<string, () => Promise<CommandModule<object, any>>> = {
+  run: async () => (await import('./cli/run.ts')).runCommand,
+  flush: async () => (await import('./cli/flush.ts')).flushCommand,
+  search: async () => (await import('./cli/search.ts')).searchCommand,
+  replay: async () => (await import('./cli/replay.ts')).replayCommand,
+  verify: async () => (await import('./cli/verify.ts')).verifyCommand
+}
 
 // `millrace search … | head` closes our output before we are done: that is no error.
 process.stdout.on('error', error => {
@@ -35,6 +21,23 @@ process.stdout.on('error', error => {
 })
 
 try {
+  const args = hideBin(process.argv)
+  const called = args.find(arg => !arg.startsWith('-'))
+  const needed = called !== undefined && called in commands ? [called] : Object.keys(commands)
+  const parser = yargs(args)
+    .scriptName('millrace')
+    .usage('$0 <command>\n\nArchives what producers send to Kafka, byte for byte; searches it and replays it.')
+    .demandCommand(1, 'Name a command.')
+    .strict()
+    .version(false)
+    .help()
+    .epilogue(
+      'Exit codes: 0 done, 1 found something wrong, 2 wrong usage or config, 3 a server could not be reached, 130 interrupted.'
+    )
+    .fail((message, error) => {
+      throw error ?? new MillraceError('USAGE', message, { hint: 'See millrace --help.' })
+    })
+  for (const name of needed) parser.command(await commands[name]!())
   await parser.parseAsync()
 } catch (error) {
   // What was not raised on purpose is a bug: then the stack helps.

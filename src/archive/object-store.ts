@@ -5,7 +5,6 @@ import { fileURLToPath } from 'node:url'
 import { MillraceError } from '../errors.ts'
 import { openFileStore } from './file-store.ts'
 import type { S3Options } from './s3-client.ts'
-import { openS3Store } from './s3-store.ts'
 import type { ObjectStore } from './store-contract.ts'
 
 export type { S3Options } from './s3-client.ts'
@@ -29,6 +28,8 @@ export async function openObjectStore(url: string, options: StoreOptions = {}): 
   }
   const [, bucket, prefix] = /^\/\/([^/]+)((?:\/[^/]+)*)\/?$/s.exec(rest ?? '') ?? []
   if (scheme !== 's3' || bucket === undefined || prefix === undefined) throw wrongUrl(url)
+  // Loaded only where it is used: the SDK is a third of all that a worker would have in memory.
+  const { openS3Store } = await import('./s3-store.ts')
   return await openS3Store(url, { bucket, prefix: prefix === '' ? '' : `${prefix.slice(1)}/` }, options.s3 ?? {})
 }
 

@@ -2,20 +2,13 @@
 // empty, carries a table of contents in its header's extra field. Any tar and gzip read it as an ordinary file.
 import { createHash } from 'node:crypto'
 import { closeSync, fsyncSync, openSync, readSync, writeSync } from 'node:fs'
-import { gzipSync } from 'node:zlib'
-import { Header } from 'tar'
+import { compressMember } from './gzip-member.ts'
+import { TAR_BLOCK, TAR_END, tarHeader, tarPadding } from './tar-format.ts'
 import type { TocChunk, TocMember } from './toc.ts'
 import { encodeToc } from './toc.ts'
 
 /** Tar bytes in one gzip member: what a reader fetches at least. */
 export const CHUNK_BYTES = 256 * 1024
-const BLOCK = 512
-
-/**
- * Level 1: the log is most often compressed by the producers already, and for what is not (JSON, search.db) higher levels
- * cost several times the time for a tenth less size.
- */
-const LEVEL = 1
 
 /** A member of the tar: bytes in memory, or an open file of a known size. */
 export type TarSource = Buffer | { readonly fd: number; readonly size: number }
@@ -33,28 +26,25 @@ export class GzipTarWriter {
     this.#fd = openSync(file, 'wx')
   }
 
-  /** Adds a file to the tar. Times, owner and mode are always the same, so that the same contents give the same bytes. */
+  /** Adds a file to the tar; its gzip members hold nothing of another. */
   add(name: string, source: TarSource): void {
     const size = Buffer.isBuffer(source) ? source.length : source.size
-    const header = Buffer.alloc(BLOCK)
-    new Header({ path: name, size, mode: 0o644, uid: 0, gid: 0, mtime: new Date(0), type: 'File' }).encode(header)
-    this.#members.push({ name, offset: this.#tarSize + BLOCK, size })
-    const padding = Buffer.alloc((BLOCK - (size % BLOCK)) % BLOCK)
+    this.#members.push({ name, offset: this.#tarSize + TAR_BLOCK, size })
 
     // The tar header goes with the first chunk, the padding with the last.
-    let before: Buffer = header
+    let before = tarHeader(name, size)
     let at = 0
     do {
       const part = readPart(source, at, Math.min(CHUNK_BYTES, size - at))
       at += part.length
-      this.#chunk(Buffer.concat(at === size ? [before, part, padding] : [before, part]))
+      this.#chunk(Buffer.concat(at === size ? [before, part, tarPadding(size)] : [before, part]))
       before = Buffer.alloc(0)
     } while (at < size)
   }
 
   /** Ends the tar, writes the table of contents, and makes the file durable. */
   finish(): { size: number; sha256: string } {
-    this.#chunk(Buffer.alloc(2 * BLOCK)) // the end mark of a tar
+    this.#chunk(TAR_END)
     this.#write(encodeToc({ members: this.#members, chunks: this.#chunks }))
     fsyncSync(this.#fd)
     this.close()
@@ -68,8 +58,7 @@ export class GzipTarWriter {
   }
 
   #chunk(tarBytes: Buffer): void {
-    const member = gzipSync(tarBytes, { level: LEVEL })
-    member[9] = 0xff // "operating system unknown": the same bytes on every machine
+    const member = compressMember(tarBytes)
     this.#chunks.push({ compressed: member.length, size: tarBytes.length })
     this.#tarSize += tarBytes.length
     this.#write(member)

@@ -8,8 +8,10 @@ export function withTrueMaxTimestamp(
   batch: CanonicalBatch,
   records: readonly KafkaRecord[] = [...batch.records()]
 ): CanonicalBatch {
-  const { timestampType, isControl, maxTimestamp } = batch.header
-  if (timestampType !== 'CreateTime' || isControl || records.length === 0) return batch
+  const { timestampType, isControl, maxTimestamp, baseOffset, lastOffset } = batch.header
+  // A batch that compaction has thinned out keeps the max timestamp of all that was in it.
+  const isWhole = records.length === lastOffset - baseOffset + 1
+  if (timestampType !== 'CreateTime' || isControl || !isWhole) return batch
   let max = -1
   for (const { timestamp } of records) if (timestamp > max) max = timestamp
   return max === maxTimestamp ? batch : batch.withMaxTimestamp(max)

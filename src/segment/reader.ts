@@ -1,13 +1,14 @@
 // Opens a segment, from a file or a store alike, and reads manifest, batches, records and search index by ranges.
-import { constants, gunzipSync } from 'node:zlib'
-import { isMillraceError, MillraceError } from '../errors.ts'
+import { isMillraceError, MillraceError, messageOf } from '../errors.ts'
 import { BATCH_HEADER_BYTES, CanonicalBatch } from '../kafka/batch.ts'
 import type { KafkaRecord } from '../kafka/records.ts'
+import { leadingMember } from './gzip-member.ts'
 import type { SegmentManifest } from './manifest.ts'
 import { parseManifest } from './manifest.ts'
 import { positionFor } from './offset-index.ts'
 import type { RangeSource } from './range-source.ts'
 import { SearchIndex } from './search-index.ts'
+import { TAR_BLOCK, tarHeader } from './tar-format.ts'
 import { TarView } from './tar-view.ts'
 import type { Predecessor, SegmentFault } from './verify.ts'
 import { verifySegment } from './verify.ts'
@@ -69,7 +70,7 @@ export class SegmentReader {
     const { from = 0, to = Number.MAX_SAFE_INTEGER } = window
     for await (const batch of this.batches(window)) {
       if (batch.header.isControl) continue
-      for (const record of batch.records()) if (record.offset >= from && record.offset < to) yield record
+      for (const record of this.#decode(batch)) if (record.offset >= from && record.offset < to) yield record
     }
   }
 
@@ -106,6 +107,20 @@ export class SegmentReader {
     return verifySegment(this, predecessor)
   }
 
+  /** Checks the tar around the files. Throws SEGMENT_CORRUPT. */
+  checkTar(): Promise<void> {
+    return this.#tar.checkTar()
+  }
+
+  *#decode(batch: CanonicalBatch): Generator<KafkaRecord> {
+    try {
+      yield* batch.records()
+    } catch (cause) {
+      const where = `${this.name}: the batch at offset ${batch.header.baseOffset}`
+      throw new MillraceError('SEGMENT_CORRUPT', `${where}: ${messageOf(cause)}`, { cause })
+    }
+  }
+
   #parse(bytes: Buffer, position: number): CanonicalBatch {
     try {
       return CanonicalBatch.fromWire(bytes).batch
@@ -123,34 +138,53 @@ export class SegmentReader {
 /** What most manifests need, compressed, with room to spare. */
 const MANIFEST_READ_BYTES = 16 * 1024
 const MAX_MANIFEST_READ_BYTES = 64 * 1024 * 1024
-const TAR_BLOCK = 512
+/** Where the size stands in a tar header: eleven octal digits. */
+const TAR_SIZE = { start: 124, end: 135 } as const
 
 /**
- * Reads only the manifest, which is the first file of the tar and alone in its gzip member: one request for most.
+ * Reads only the manifest, which is the first file of the tar and alone in its gzip members: one request for most.
  * Throws SEGMENT_CORRUPT, or what the source throws.
  */
 export async function readManifest(source: RangeSource): Promise<SegmentManifest> {
+  const corrupt = (reason: string, cause?: unknown): MillraceError =>
+    new MillraceError('SEGMENT_CORRUPT', `${source.name}: segment.json at its start: ${reason}`, {
+      cause,
+      hint: 'It is cut off or damaged, or it is not a segment of Millrace.'
+    })
   for (let bytes = MANIFEST_READ_BYTES; bytes <= MAX_MANIFEST_READ_BYTES; bytes *= 16) {
     const head = await source.get(0, bytes)
-    const tar = inflateStart(head)
-    if (tar.length >= TAR_BLOCK && tar.toString('latin1', 0, 12) === 'segment.json') {
-      const size = Number.parseInt(tar.toString('latin1', 124, 136), 8)
-      if (tar.length >= TAR_BLOCK + size) {
-        return parseManifest(tar.toString('utf8', TAR_BLOCK, TAR_BLOCK + size), source.name)
-      }
+    let json: string | undefined
+    try {
+      json = firstFile(head, 'segment.json')
+    } catch (cause) {
+      throw corrupt(messageOf(cause), cause)
     }
-    if (head.length < bytes) break
+    if (json !== undefined) return parseManifest(json, source.name)
+    if (head.length < bytes) throw corrupt('it is cut off')
   }
-  throw new MillraceError('SEGMENT_CORRUPT', `${source.name}: does not begin with segment.json`, {
-    hint: 'It is cut off or damaged, or it is not a segment of Millrace.'
-  })
+  throw corrupt(`it takes more than ${MAX_MANIFEST_READ_BYTES} bytes`)
 }
 
-/** As much of a gzip file's start as can be inflated. */
-function inflateStart(head: Buffer): Buffer {
-  try {
-    return gunzipSync(head, { finishFlush: constants.Z_SYNC_FLUSH, maxOutputLength: MAX_MANIFEST_READ_BYTES })
-  } catch {
-    return Buffer.alloc(0)
+/** The contents of the first file of a tar.gz; undefined where `head` does not reach to its end. Throws RangeError. */
+function firstFile(head: Buffer, name: string): string | undefined {
+  const parts: Buffer[] = []
+  let size: number | undefined
+  for (let at = 0, inflated = 0; size === undefined || inflated < TAR_BLOCK + size; ) {
+    const member = leadingMember(head.subarray(at), MAX_MANIFEST_READ_BYTES)
+    if (member === undefined) return undefined
+    parts.push(member.contents)
+    at += member.bytes
+    inflated += member.contents.length
+    size ??= sizeIn(member.contents, name)
   }
+  return Buffer.concat(parts).toString('utf8', TAR_BLOCK, TAR_BLOCK + size)
+}
+
+/** The size that a tar header states, which must be the header of this file. */
+function sizeIn(tar: Buffer, name: string): number {
+  const size = Number.parseInt(tar.toString('latin1', TAR_SIZE.start, TAR_SIZE.end), 8)
+  if (!(size <= MAX_MANIFEST_READ_BYTES) || !tar.subarray(0, TAR_BLOCK).equals(tarHeader(name, size))) {
+    throw new RangeError('there is another file, or none')
+  }
+  return size
 }

@@ -12,6 +12,11 @@ const schema = `
   CREATE TABLE record (offset INTEGER PRIMARY KEY, timestamp INTEGER NOT NULL);
   BEGIN`
 
+/** What a file from elsewhere might have so that a harmless query does something else, such as run forever. */
+const foreignObjects = `
+  SELECT type || ' ' || name FROM sqlite_schema
+  WHERE type <> 'table' OR (name <> 'text' AND sql NOT LIKE 'CREATE TABLE %')`
+
 /** The columns that a query may name. */
 export const SEARCH_COLUMNS = ['key', 'value', 'headers'] as const
 
@@ -56,6 +61,11 @@ export class SearchIndexBuilder {
     this.#db.close()
   }
 
+  /** Closes an index that is not completed. */
+  [Symbol.dispose](): void {
+    this.#db.close()
+  }
+
   /** Completes an index in memory and opens it for searching. */
   search(): SearchIndex {
     this.#db.exec('COMMIT')
@@ -74,35 +84,59 @@ export class SearchIndex implements Disposable {
 
   /** Opens the contents of a `search.db`. Throws SEGMENT_CORRUPT. */
   static open(contents: Buffer, name: string): SearchIndex {
+    let db: Database.Database | undefined
     try {
-      return new SearchIndex(new Database(contents), name)
+      db = new Database(contents)
+      const foreign = db.prepare(foreignObjects).pluck().all()
+      if (foreign.length > 0) throw new RangeError(`it has ${foreign.join(', ')}, which no search index has`)
+      return new SearchIndex(db, name)
     } catch (cause) {
-      throw new MillraceError('SEGMENT_CORRUPT', `${name}: search.db cannot be opened: ${messageOf(cause)}`, { cause })
+      db?.close()
+      throw corrupt(name, cause)
     }
   }
 
   /** The records that match an FTS5 expression, in offset order. Throws SEGMENT_CORRUPT. */
   *match(expression: string, { fromOffset, toOffset, fromTime, toTime }: MatchOptions = {}): Generator<Match> {
-    const query = this.#db.prepare<unknown[], Match>(`
-      SELECT record.offset, record.timestamp FROM text JOIN record ON record.offset = text.rowid
-      WHERE text MATCH ? AND record.offset >= ? AND record.offset < ? AND timestamp >= ? AND timestamp < ?
-      ORDER BY record.offset`)
     const most = Number.MAX_SAFE_INTEGER
     try {
+      const query = this.#db.prepare<unknown[], Match>(`
+        SELECT record.offset, record.timestamp FROM text JOIN record ON record.offset = text.rowid
+        WHERE text MATCH ? AND record.offset >= ? AND record.offset < ? AND timestamp >= ? AND timestamp < ?
+        ORDER BY record.offset`)
       yield* query.iterate(expression, fromOffset ?? 0, toOffset ?? most, fromTime ?? -most, toTime ?? most)
     } catch (cause) {
-      throw new MillraceError('SEGMENT_CORRUPT', `${this.#name}: search.db: ${messageOf(cause)}`, { cause })
+      throw corrupt(this.#name, cause)
     }
   }
 
-  /** How many records are indexed. */
-  get size(): number {
-    return this.#db.prepare('SELECT count(*) FROM record').pluck().get() as number
+  /** Every record that is indexed, in offset order. Throws SEGMENT_CORRUPT. */
+  *records(): Generator<Match> {
+    try {
+      yield* this.#db.prepare<unknown[], Match>('SELECT offset, timestamp FROM record ORDER BY offset').iterate()
+    } catch (cause) {
+      throw corrupt(this.#name, cause)
+    }
+  }
+
+  /** Has SQLite check its pages and FTS5 its words. Throws SEGMENT_CORRUPT. */
+  check(): void {
+    try {
+      const found = this.#db.pragma('integrity_check(1)', { simple: true })
+      if (found !== 'ok') throw new RangeError(String(found))
+      this.#db.exec(`INSERT INTO text (text) VALUES ('integrity-check')`)
+    } catch (cause) {
+      throw corrupt(this.#name, cause)
+    }
   }
 
   [Symbol.dispose](): void {
     this.#db.close()
   }
+}
+
+function corrupt(name: string, cause: unknown): MillraceError {
+  return new MillraceError('SEGMENT_CORRUPT', `${name}: search.db: ${messageOf(cause)}`, { cause })
 }
 
 /** Bytes that are no UTF-8 part words, so that what is readable in a binary value is found. */

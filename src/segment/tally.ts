@@ -36,6 +36,9 @@ export type Counted = Pick<
   | 'openTransactions'
 >
 
+/** Positions and relative offsets are 32-bit integers in Kafka's index formats. */
+const MAX_INDEXED = 2 ** 31 - 1
+
 const LEADER_EPOCH_START = 12
 const LEADER_EPOCH_END = 16
 const NO_EPOCH = Buffer.alloc(LEADER_EPOCH_END - LEADER_EPOCH_START)
@@ -49,6 +52,7 @@ export class Tally {
   readonly #leaderEpochs: { epoch: number; startOffset: number }[] = []
   #position = 0
   #reached: number
+  #gapsPassed = 0
   #firstBatchOffset: number | null = null
   #lastBatchOffset: number | null = null
   #minTimestamp = Number.POSITIVE_INFINITY
@@ -68,6 +72,7 @@ export class Tally {
   add(batch: CanonicalBatch, records: readonly KafkaRecord[]): void {
     const { header } = batch
     this.#reach(header.baseOffset)
+    this.#checkIndexable(header)
     this.#reached = header.lastOffset + 1
     const wire = batch.toWire()
     this.#log.update(wire)
@@ -95,7 +100,11 @@ export class Tally {
 
   /** Goes on to `offset` over nothing but gaps. */
   #reach(offset: number): void {
-    for (const gap of this.#range.gaps) if (gap.from === this.#reached && gap.to <= offset) this.#reached = gap.to
+    const { gaps } = this.#range
+    for (let gap = gaps[this.#gapsPassed]; gap?.from === this.#reached; gap = gaps[++this.#gapsPassed]) {
+      if (gap.to <= gap.from || gap.to > offset) break
+      this.#reached = gap.to
+    }
     if (this.#reached !== offset) {
       throw new MillraceError(
         'SEGMENT_CORRUPT',
@@ -104,9 +113,24 @@ export class Tally {
     }
   }
 
+  #checkIndexable({ baseOffset, lastOffset, sizeInBytes }: CanonicalBatch['header']): void {
+    const span = lastOffset - this.#range.baseOffset
+    const end = this.#position + sizeInBytes
+    if (span <= MAX_INDEXED && end <= MAX_INDEXED) return
+    throw new MillraceError(
+      'SEGMENT_CORRUPT',
+      `the batch at offset ${baseOffset} reaches ${span} offsets and ${end} bytes into a segment that begins at ${this.#range.baseOffset}`,
+      { hint: `Kafka's indexes reach no further than ${MAX_INDEXED}: a segment must begin before this batch.` }
+    )
+  }
+
   /** All that was counted, and the index files. Throws SEGMENT_CORRUPT when the range is not covered to its end. */
   finish(): { counted: Counted; index: Buffer; timeindex: Buffer; txnindex: Buffer } {
     this.#reach(this.#range.nextOffset)
+    const left = this.#range.gaps[this.#gapsPassed]
+    if (left !== undefined) {
+      throw new MillraceError('SEGMENT_CORRUPT', `the gap from ${left.from} to ${left.to} is no gap between batches`)
+    }
     const counted: Counted = {
       firstBatchOffset: this.#firstBatchOffset,
       lastBatchOffset: this.#lastBatchOffset,

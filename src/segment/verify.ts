@@ -1,9 +1,11 @@
-// Re-reads a segment: every CRC, every count and hash, both indexes and the search index, against its manifest.
+// Re-reads a segment, every byte of it: every CRC, every count and hash, all indexes, against its manifest.
+import { createHash } from 'node:crypto'
 import { isMillraceError, messageOf } from '../errors.ts'
 import { CanonicalBatch } from '../kafka/batch.ts'
 import type { SegmentManifest } from './manifest.ts'
 import type { SearchIndex } from './search-index.ts'
 import { Tally } from './tally.ts'
+import { encodeTxnIndex } from './txn-index.ts'
 
 export interface SegmentFault {
   /** The offset that it concerns, where it concerns one. */
@@ -17,6 +19,8 @@ export interface VerifiableSegment {
   rawBatches(): AsyncGenerator<{ bytes: Buffer; position: number }>
   file(kind: 'index' | 'timeindex' | 'txnindex'): Promise<Buffer>
   searchIndex(): Promise<SearchIndex>
+  /** Checks the tar around the files. */
+  checkTar(): Promise<void>
 }
 
 /** What cannot be computed from a segment alone. */
@@ -37,32 +41,44 @@ export async function verifySegment(segment: VerifiableSegment, predecessor?: Pr
     previousChainSha256: predecessor?.chainSha256 ?? null,
     openTransactions: predecessor?.openTransactions ?? []
   })
+  const inLog = new Places()
   let whole = true
-  const attempt = async (work: () => Promise<void> | void, offset?: number): Promise<void> => {
+  let reached = manifest.baseOffset
+  const attempt = async (work: () => Promise<void> | void, offset: () => number | undefined = () => undefined) => {
     try {
       await work()
     } catch (error) {
-      if (!isMillraceError(error)) throw error
+      if (!isDamage(error)) throw error
       whole = false
-      faults.push({ ...(offset === undefined ? {} : { offset }), message: messageOf(error) })
+      const at = offset()
+      faults.push({ ...(at === undefined ? {} : { offset: at }), message: messageOf(error) })
     }
   }
 
-  await attempt(async () => {
-    for await (const { bytes } of segment.rawBatches()) {
-      // A batch with a wrong CRC is reported with its offset, and what follows is still read.
-      const offset = bytes.readInt32BE(0) * 2 ** 32 + bytes.readUInt32BE(4)
-      await attempt(() => {
-        const { batch } = CanonicalBatch.fromWire(bytes)
-        const records = [...batch.records()]
-        if (whole) tally.add(batch, batch.header.isControl ? [] : records)
-      }, offset)
-    }
-  })
+  await attempt(
+    async () => {
+      for await (const { bytes } of segment.rawBatches()) {
+        // A batch with a wrong CRC is reported with its offset, and what follows is still read.
+        const offset = bytes.readInt32BE(0) * 2 ** 32 + bytes.readUInt32BE(4)
+        await attempt(
+          () => {
+            const { batch } = CanonicalBatch.fromWire(bytes)
+            const records = batch.header.isControl ? [] : [...batch.records()]
+            if (whole) tally.add(batch, records)
+            for (const record of records) inLog.add(record)
+            reached = batch.header.lastOffset + 1
+          },
+          () => offset
+        )
+      }
+    },
+    () => reached
+  )
 
+  let expected: Record<'index' | 'timeindex' | 'txnindex', Buffer> | undefined
   if (whole) {
     await attempt(async () => {
-      const { counted, ...indexes } = tally.finish()
+      const { counted, index, timeindex } = tally.finish()
       for (const [key, value] of Object.entries(counted)) {
         if (predecessor === undefined && fromPredecessor.has(key)) continue
         const stated = manifest[key as keyof typeof counted]
@@ -72,17 +88,45 @@ export async function verifySegment(segment: VerifiableSegment, predecessor?: Pr
           })
         }
       }
-      for (const kind of ['index', 'timeindex'] as const) {
-        if (!indexes[kind].equals(await segment.file(kind)))
-          faults.push({ message: `the .${kind} does not belong to the log` })
-      }
+      expected = { index, timeindex, txnindex: encodeTxnIndex(manifest.abortedTransactions) }
+    })
+  }
+  for (const kind of ['index', 'timeindex', 'txnindex'] as const) {
+    await attempt(async () => {
+      const stored = await segment.file(kind)
+      if (expected?.[kind].equals(stored) === false) faults.push({ message: `the .${kind} does not belong to the log` })
     })
   }
   await attempt(async () => {
     using search = await segment.searchIndex()
-    if (search.size !== manifest.records) {
-      faults.push({ message: `search.db indexes ${search.size} records, segment.json says ${manifest.records}` })
+    search.check()
+    const indexed = new Places()
+    for (const record of search.records()) indexed.add(record)
+    if (expected && !indexed.equals(inLog)) {
+      faults.push({ message: `search.db is not of this log: it has ${indexed.count} records, the log ${inLog.count}` })
     }
   })
+  await attempt(() => segment.checkTar())
   return faults
+}
+
+/** Offsets and timestamps of records, of which only the digest is kept. */
+class Places {
+  readonly #hash = createHash('sha256')
+  count = 0
+
+  add({ offset, timestamp }: { offset: number; timestamp: number }): void {
+    this.#hash.update(`${offset} ${timestamp}\n`)
+    this.count++
+  }
+
+  /** Ends both. */
+  equals(other: Places): boolean {
+    return this.#hash.digest('hex') === other.#hash.digest('hex')
+  }
+}
+
+/** False for a store that does not answer, and for an object that was merged or trimmed away: the segment is not at fault. */
+function isDamage(error: unknown): boolean {
+  return isMillraceError(error) && error.code !== 'STORE_FAILED' && error.code !== 'OBJECT_MISSING'
 }

@@ -85,7 +85,7 @@ function writeParts(
   searchFile: string
 ): WrittenParts {
   const tally = new Tally(plan)
-  const search = new SearchIndexBuilder(searchFile)
+  using search = new SearchIndexBuilder(searchFile)
   const log = openSync(logFile, 'w')
   const batches: WrittenParts['batches'] = []
   const rewrittenByBroker: SegmentManifest['rewrittenByBroker'] = []
@@ -101,9 +101,9 @@ function writeParts(
       for (let at = 0; at < wire.length; ) at += writeSync(log, wire, at)
       batches.push({ baseOffset, lastOffset, crc })
     }
+    search.finish()
   } finally {
     closeSync(log)
-    search.finish()
   }
   const { counted, ...indexes } = tally.finish()
   const { clusterId, topic, topicId, partition, baseOffset, nextOffset, gaps, createdBy } = plan

@@ -1,0 +1,98 @@
+// search.db: what is found in it, and what is refused as one.
+import Database from 'better-sqlite3'
+import { expect, test } from 'vitest'
+import { SearchIndex, SearchIndexBuilder } from '../../src/segment/search-index.ts'
+import { tempFolder } from '../support/temp.ts'
+import { record, START } from './segments.ts'
+
+const records = [
+  record(10, { key: Buffer.from('alpha'), value: Buffer.from('Crème brûlée'), headers: [] }),
+  record(11, { key: null, value: Buffer.from([0xff, 0x00, 0x77, 0x6f, 0x72, 0x64, 0xfe]), headers: [] }),
+  record(12, {
+    key: Buffer.from('beta'),
+    value: null,
+    headers: [
+      ['source', Buffer.from('mill')],
+      ['empty', null]
+    ]
+  })
+]
+
+function search(expression: string, options = {}): number[] {
+  const builder = new SearchIndexBuilder(':memory:')
+  for (const each of records) builder.add(each)
+  using index = builder.search()
+  return [...index.match(expression, options)].map(({ offset }) => offset)
+}
+
+test.for([
+  ['a word, folded to plain letters', '"creme brulee"', [10]],
+  ['a word between bytes that are no UTF-8', '"word"', [11]],
+  ['a key', 'key : "beta"', [12]],
+  ['a key is no value', 'value : "beta"', []],
+  ['a header by name and value', 'headers : "source mill"', [12]],
+  ['a header without a value', 'headers : "empty"', [12]],
+  ['a null value is not the word null', '"null"', []]
+] as const)('finds %s', ([, expression, offsets]) => {
+  expect(search(expression)).toEqual(offsets)
+})
+
+test('limits are inclusive at the beginning and exclusive at the end', () => {
+  const any = '"alpha" OR "word" OR "beta"'
+  expect(search(any)).toEqual([10, 11, 12])
+  expect(search(any, { fromOffset: 11, toOffset: 12 })).toEqual([11])
+  expect(search(any, { fromTime: START + 11, toTime: START + 12 })).toEqual([11])
+})
+
+test('the same records give the same file, which sqlite3 calls sound', async () => {
+  await using folder = await tempFolder('search')
+  const contents = [1, 2].map(i => {
+    const file = `${folder.path}/${i}.db`
+    const builder = new SearchIndexBuilder(file)
+    for (let offset = 0; offset < 3_000; offset++) builder.add(record(offset))
+    builder.finish()
+    const db = new Database(file)
+    expect(db.pragma('integrity_check', { simple: true })).toBe('ok')
+    const bytes = db.serialize()
+    db.close()
+    return bytes
+  })
+  expect(contents[0]!.equals(contents[1]!)).toBe(true)
+  using index = SearchIndex.open(contents[0]!, 'x')
+  index.check()
+  expect([...index.records()]).toHaveLength(3_000)
+  expect([...index.match('"number2999"')]).toEqual([{ offset: 2_999, timestamp: START + 2_999 }])
+})
+
+test.for([
+  ['garbage', () => Buffer.alloc(8_192, 7)],
+  ['a database of something else', () => database('CREATE TABLE t (x)')],
+  [
+    'a view that never ends',
+    () =>
+      database(`${text}; CREATE VIEW record AS WITH RECURSIVE r(offset, timestamp) AS
+      (SELECT 1, 1 UNION ALL SELECT offset + 1, 1 FROM r) SELECT * FROM r`)
+  ],
+  [
+    'a trigger',
+    () =>
+      database(`${text}; CREATE TABLE record (offset INTEGER PRIMARY KEY, timestamp);
+      CREATE TRIGGER t AFTER INSERT ON record BEGIN SELECT 1; END`)
+  ]
+] as const)('%s is refused', ([, contents]) => {
+  const use = (): void => {
+    using index = SearchIndex.open(contents(), 'some/segment')
+    expect([...index.match('"a"')]).toEqual([])
+  }
+  expect(use).toThrow(
+    expect.objectContaining({ code: 'SEGMENT_CORRUPT', message: expect.stringContaining('some/segment: search.db') })
+  )
+})
+
+const text = `CREATE VIRTUAL TABLE text USING fts5(key, value, headers, content = '')`
+
+function database(sql: string): Buffer {
+  const db = new Database(':memory:')
+  db.exec(sql)
+  return db.serialize()
+}

@@ -37,6 +37,8 @@ export interface SealStep {
   readonly end: number
 }
 
+const MAX_GAP_BEFORE_BATCHES = 2 ** 30
+
 export class Sealer {
   readonly #parts: SealerParts
   readonly #releaser: Releaser
@@ -66,8 +68,12 @@ export class Sealer {
     // What follows the last capture is looked for only when all captures are in this segment.
     const isAll = size(live) < this.#windowBytes
     const to = toHighWatermark && log.exists && isAll ? log.end : lastCaptured + 1
-    const { rows, gaps, next } = await this.#complete(stream, ahead, { from, to, fetchedOnly: log.rewrites }, log)
-    if (next <= from) return { progressed: false, end: chain.end }
+    // Kafka's indexes hold 31 bits: so long a way to the first capture becomes a segment of its own, which is only a gap.
+    const leaps = from - chain.end > MAX_GAP_BEFORE_BATCHES
+    const { rows, gaps, next } = leaps
+      ? { rows: [], gaps: [], next: from }
+      : await this.#complete(stream, ahead, { from, to, fetchedOnly: log.rewrites }, log)
+    if (next <= from && !leaps) return { progressed: false, end: chain.end }
 
     const notRequested: Gap[] = from > chain.end ? [{ from: chain.end, to: from, reason: 'not-requested' }] : []
     const previous = chain.links.at(-1)?.manifest

@@ -16,7 +16,10 @@ const afterAppend: ReadonlySet<number> = new Set([
   KafkaError.NOT_ENOUGH_REPLICAS_AFTER_APPEND
 ])
 
-/** The batches that the broker has in its log now, with their offsets. Throws when a topic's id cannot be found out. */
+/**
+ * The batches that the broker has in its log now, with their offsets. Throws when the id or name of a topic that has one
+ * cannot be found out.
+ */
 export async function acceptedBatches(
   request: ProduceRequest,
   answer: ProduceAnswer,
@@ -29,24 +32,30 @@ export async function acceptedBatches(
   )
   const accepted: CapturedBatch[] = []
   for (const response of answer.responses) {
+    const appended = response.partitionResponses.filter(isInLog)
+    // A topic that the broker does not know either must not fail the request's other topics.
+    if (appended.length === 0) continue
     const topic = response.name ?? (await ids.nameOf(response.topicId!))
     if (!isCaptured(topic, selection)) continue
-    for (const { index, errorCode, baseOffset } of response.partitionResponses) {
+    for (const { index, errorCode, baseOffset } of appended) {
       const batch = sent.get(`${response.name ?? response.topicId}/${index}`)
-      const provisional = afterAppend.has(errorCode)
-      if (!batch || baseOffset < 0 || (errorCode !== KafkaError.NONE && !provisional)) continue
+      if (!batch) continue
       const topicId = response.topicId ?? (await ids.idOf(topic))
       accepted.push({
         stream: { clusterId, topic, topicId, partition: index },
         baseOffset,
         lastOffset: baseOffset + batch.lastOffsetDelta,
         recordCount: batch.recordCount,
-        flags: provisional ? FrameFlag.PROVISIONAL : 0,
+        flags: afterAppend.has(errorCode) ? FrameFlag.PROVISIONAL : 0,
         chunks: batch.chunks
       })
     }
   }
   return accepted
+}
+
+function isInLog({ errorCode, baseOffset }: { errorCode: number; baseOffset: number }): boolean {
+  return baseOffset >= 0 && (errorCode === KafkaError.NONE || afterAppend.has(errorCode))
 }
 
 /** Whether anything in the request is to be captured. A topic id that is not known yet counts as captured. */
@@ -81,12 +90,18 @@ function isWanted(topic: string | undefined, selection: TopicSelection): boolean
 
 /** The answer to a request that was not forwarded, because nothing could be made durable: the producer sends again. */
 export function refusal({ partitions }: ProduceRequest, reason: string): ProduceAnswer {
-  return {
-    responses: partitions.map(({ topic, topicId, partition }) => ({
+  const topics = Map.groupBy(partitions, ({ topic, topicId }) => topic ?? topicId)
+  const responses = [...topics.values()].map(ofTopic => {
+    const { topic, topicId } = ofTopic[0]!
+    return {
       ...(topic === null ? { topicId: topicId! } : { name: topic }),
-      partitionResponses: [
-        { index: partition, errorCode: KafkaError.NOT_ENOUGH_REPLICAS, baseOffset: -1, errorMessage: reason }
-      ]
-    }))
-  }
+      partitionResponses: ofTopic.map(({ partition }) => ({
+        index: partition,
+        errorCode: KafkaError.NOT_ENOUGH_REPLICAS,
+        baseOffset: -1,
+        errorMessage: reason
+      }))
+    }
+  })
+  return { responses }
 }

@@ -34,6 +34,7 @@ export class KafkaProxy implements RunningSource, NodeMap {
   readonly #listeners = new Map<number, Promise<net.Server>>()
   readonly #brokers = new Map<number, Address>()
   readonly #sessions = new Set<Session>()
+  #stopping = false
 
   private constructor(config: ProxyConfig, source: SourceContext) {
     this.#config = config
@@ -82,6 +83,7 @@ export class KafkaProxy implements RunningSource, NodeMap {
   }
 
   async stop(): Promise<void> {
+    this.#stopping = true
     const servers = await Promise.allSettled(this.#listeners.values())
     for (const one of servers) if (one.status === 'fulfilled') one.value.close()
     const deadline = setTimeout(() => {
@@ -132,7 +134,11 @@ export class KafkaProxy implements RunningSource, NodeMap {
     client.on('error', () => client.destroy())
     try {
       const broker = await this.#connectUpstream(nodeId)
-      if (client.destroyed) return void broker.destroy()
+      if (client.destroyed || this.#stopping) {
+        client.destroy()
+        broker.destroy()
+        return
+      }
       client.removeAllListeners('error')
       const session = new Session(client, broker, this.#context)
       this.#sessions.add(session)

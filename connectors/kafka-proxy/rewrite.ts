@@ -34,32 +34,36 @@ export function rewrite(key: number, version: number, frame: Buffer, context: Re
   return rewriters.get(key)!(frame, version, context)
 }
 
-/** Replaces host and port of one node entry; entries without a node or host are left alone. */
-export function relocate<N extends { host: string; port: number }>(node: N, nodeId: number, nodes: NodeMap): N {
-  return nodeId < 0 || node.host === '' ? node : { ...node, ...nodes.addressOf(nodeId) }
+/** The nodes with our addresses in place of theirs; entries without a node or host stay as they are. Throws LISTEN_FAILED. */
+export async function relocate<N extends Address>(
+  entries: readonly N[],
+  idOf: (entry: N) => number,
+  nodes: NodeMap
+): Promise<N[]> {
+  const isNode = (entry: N) => idOf(entry) >= 0 && entry.host !== ''
+  await nodes.reconcile(new Map(entries.filter(isNode).map(one => [idOf(one), { host: one.host, port: one.port }])))
+  return entries.map(entry => (isNode(entry) ? { ...entry, ...nodes.addressOf(idOf(entry)) } : entry))
 }
 
 async function rewriteMetadata(frame: Buffer, version: number, { nodes, onTopics }: RewriteContext): Promise<Buffer> {
   const { answer, encode } = open(messages.metadata, frame, version)
   onTopics(answer.topics)
-  await nodes.reconcile(new Map(answer.brokers.map(({ nodeId, host, port }) => [nodeId, { host, port }])))
-  return encode({ ...answer, brokers: answer.brokers.map(broker => relocate(broker, broker.nodeId, nodes)) })
+  return encode({ ...answer, brokers: await relocate(answer.brokers, broker => broker.nodeId, nodes) })
 }
 
 async function rewriteDescribeCluster(frame: Buffer, version: number, { nodes }: RewriteContext): Promise<Buffer> {
   const { answer, encode } = open(messages.describeCluster, frame, version)
-  await nodes.reconcile(new Map(answer.brokers.map(({ brokerId, host, port }) => [brokerId, { host, port }])))
-  return encode({ ...answer, brokers: answer.brokers.map(broker => relocate(broker, broker.brokerId, nodes)) })
+  return encode({ ...answer, brokers: await relocate(answer.brokers, broker => broker.brokerId, nodes) })
 }
 
 async function rewriteFindCoordinator(frame: Buffer, version: number, { nodes }: RewriteContext): Promise<Buffer> {
   const { answer, encode } = open(messages.findCoordinator, frame, version)
   if (answer.coordinators) {
-    const coordinators = answer.coordinators.map(one => relocate(one, one.nodeId, nodes))
-    return encode({ ...answer, coordinators })
+    return encode({ ...answer, coordinators: await relocate(answer.coordinators, one => one.nodeId, nodes) })
   }
   const { nodeId = -1, host = '', port = -1 } = answer
-  return encode({ ...answer, ...relocate({ host, port }, nodeId, nodes) })
+  const [place] = await relocate([{ host, port }], () => nodeId, nodes)
+  return encode({ ...answer, ...place })
 }
 
 async function rewriteApiVersions(frame: Buffer, version: number): Promise<Buffer> {

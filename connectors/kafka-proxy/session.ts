@@ -2,7 +2,7 @@
 // that, and their answers are held until the batches are durable.
 import type net from 'node:net'
 import type { SourceContext } from 'millrace/connect'
-import { messageOf } from 'millrace/connect'
+import { MillraceError, messageOf } from 'millrace/connect'
 import type { FrameHandler, ProduceRequest } from 'millrace/kafka'
 import {
   FrameSplitter,
@@ -65,6 +65,8 @@ export class Session {
   /** The part of them that the broker still has to begin answering. */
   readonly #unanswered: Exchange[] = []
   #buffered = 0
+  /** Bytes of the budget that the request holds which is coming in. */
+  #arriving = 0
   #closing = false
   readonly #closed = Promise.withResolvers<void>()
 
@@ -83,6 +85,7 @@ export class Session {
     client.on('end', () => this.#finish())
     client.on('error', () => this.#finish())
     client.on('close', () => this.#finish())
+    broker.on('end', () => this.#brokerGone())
     broker.on('error', error => this.#brokerGone(error))
     broker.on('close', () => this.#brokerGone())
   }
@@ -103,8 +106,10 @@ export class Session {
     this.#stalled = null
     this.#client.destroySoon()
     this.#broker.destroy()
-    for (const exchange of this.#owed.splice(0)) this.#context.budget.give(exchange.reserved)
+    const held = this.#owed.splice(0).reduce((sum, { reserved }) => sum + reserved, this.#arriving)
+    this.#arriving = 0
     this.#context.budget.forget(this.#retry)
+    this.#context.budget.give(held)
     this.#closed.resolve()
   }
 
@@ -114,6 +119,7 @@ export class Session {
   #stalled: Buffer | null = null
 
   #pushRequests(data: Buffer): void {
+    if (this.#broker.readableEnded || this.#broker.destroyed) return // it can go nowhere
     this.#broker.cork()
     const rest = this.#requests.push(data)
     this.#broker.uncork()
@@ -140,7 +146,6 @@ export class Session {
     let key = 0
     let version = 0
     let correlationId = 0
-    let reserved = 0
     let kept: Buffer[] | null = null
     let forward = true
     return {
@@ -149,10 +154,12 @@ export class Session {
         version = head.readInt16BE(6)
         correlationId = head.readInt32BE(8)
         const isProduce = key === messages.produce.key
-        if (isProduce && !this.#context.budget.take(size, this.#retry)) return false
-        reserved = isProduce ? size : 0
         const tooNew = key === messages.apiVersions.key && !isOffered(key, version)
-        if (!tooNew && !isOffered(key, version)) throw new Error(`request ${key} version ${version} is not offered`)
+        if (!tooNew && !isOffered(key, version)) {
+          throw new MillraceError('WIRE_CORRUPT', `request ${key} version ${version} is not offered`)
+        }
+        if (isProduce && !this.#context.budget.take(size, this.#retry)) return false
+        this.#arriving = isProduce ? size : 0
         kept = isProduce || tooNew ? [] : null
         forward = !tooNew && !(isProduce && this.#context.source.captureFault() !== null)
         return true
@@ -162,11 +169,14 @@ export class Session {
         if (forward) this.#broker.write(chunk)
       },
       end: () => {
-        const exchange = { key, version, correlationId, reserved, ready: [], complete: false }
+        const exchange = { key, version, correlationId, reserved: this.#arriving, ready: [], complete: false }
         if (key === messages.apiVersions.key && !forward) this.#answerUnknownVersion({ ...exchange, produce: null })
-        else if (kept !== null)
-          this.#endProduce({ ...exchange, produce: scanProduceRequest(kept, version) }, kept, forward)
-        else this.#expect({ ...exchange, produce: null })
+        else if (kept === null) this.#expect({ ...exchange, produce: null })
+        else {
+          const produce = scanProduceRequest(kept, version)
+          this.#arriving = 0
+          this.#endProduce({ ...exchange, produce }, kept, forward)
+        }
         kept = null
       }
     }
@@ -177,7 +187,9 @@ export class Session {
     const { source, ids, selection, budget } = this.#context
     const { produce } = exchange
     const fault = source.captureFault()
-    if (!forwarded && (fault === null || !wantsCapture(produce, ids, selection))) {
+    // With acks=0 nothing is captured here, nor could the producer be told: such a batch is fetched from the broker later.
+    const refused = fault !== null && produce.acks !== 0 && wantsCapture(produce, ids, selection)
+    if (!forwarded && !refused) {
       for (const chunk of frame) this.#broker.write(chunk)
       forwarded = true
     }
@@ -215,7 +227,7 @@ export class Session {
       begin: head => {
         exchange = this.#unanswered.shift()
         if (exchange === undefined || exchange.correlationId !== head.readInt32BE(4)) {
-          throw new Error('the broker sent a response that belongs to no request')
+          throw new MillraceError('WIRE_CORRUPT', 'the broker sent a response that belongs to no request')
         }
         whole = exchange.produce || isRewritten(exchange.key) ? [] : null
         return true
@@ -272,7 +284,7 @@ export class Session {
       changed = true
     }
     if (answer.nodeEndpoints?.length) {
-      answer = { ...answer, nodeEndpoints: answer.nodeEndpoints.map(node => relocate(node, node.nodeId, nodes)) }
+      answer = { ...answer, nodeEndpoints: await relocate(answer.nodeEndpoints, node => node.nodeId, nodes) }
       changed = true
     }
     this.#answer(exchange, changed ? encodeProduce(exchange, answer) : frame)
@@ -333,6 +345,9 @@ export class Session {
       this.#context.budget.give(exchange.reserved)
     }
     this.#closing = true
+    this.#stalled = null
+    this.#context.budget.forget(this.#retry)
+    this.#client.resume()
     if (!this.#responses.idle) this.#client.destroy()
     if (this.#owed.length === 0 || this.#client.destroyed) this.destroy()
   }
@@ -360,7 +375,7 @@ function encodeProduce({ version, correlationId }: Exchange, answer: ProduceAnsw
 /** Waits for `work`, but no longer than `ms`. */
 async function within(work: Promise<void>, ms: number): Promise<void> {
   const { promise, reject } = Promise.withResolvers<never>()
-  const timer = setTimeout(() => reject(new Error(`not durable after ${Math.round(ms)} ms`)), ms)
+  const timer = setTimeout(() => reject(new MillraceError('TIMEOUT', `not durable after ${Math.round(ms)} ms`)), ms)
   try {
     await Promise.race([work, promise])
   } finally {

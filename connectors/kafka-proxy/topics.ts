@@ -1,4 +1,5 @@
 // Which topics are captured, and by which id and name they go: fed by the Metadata answers that pass by.
+import { MillraceError } from 'millrace/connect'
 import type { Cluster, messages, ResponseOf } from 'millrace/kafka'
 
 export interface TopicSelection {
@@ -30,7 +31,7 @@ export class TopicIds {
     }
   }
 
-  /** The id of a topic; asks the cluster when no metadata has passed by yet. */
+  /** The id of a topic; asks the cluster when no metadata has passed by yet. Throws BROKER_ERROR when there is none. */
   async idOf(name: string): Promise<string> {
     const known = this.#ids.get(name)
     if (known !== undefined) return known
@@ -38,7 +39,7 @@ export class TopicIds {
     return this.#found(this.#ids.get(name), name)
   }
 
-  /** The name of a topic id; asks the cluster for all topics when it is new. */
+  /** The name of a topic id; asks the cluster for all topics when it is new. Throws BROKER_ERROR when there is none. */
   async nameOf(topicId: string): Promise<string> {
     const known = this.#names.get(topicId)
     if (known !== undefined) return known
@@ -61,7 +62,7 @@ export class TopicIds {
   }
 
   #found(value: string | undefined, asked: string): string {
-    if (value === undefined) throw new Error(`the cluster does not know topic ${asked}`)
+    if (value === undefined) throw new MillraceError('BROKER_ERROR', `the cluster does not know topic ${asked}`)
     return value
   }
 }

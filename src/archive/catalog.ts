@@ -2,7 +2,6 @@
 // be read from the store, and objects never change, so what it holds is true as long as the object is there.
 import Database from 'better-sqlite3'
 import type { SegmentManifest } from '../segment/manifest.ts'
-import { parseManifest } from '../segment/manifest.ts'
 
 /** Which batch an archived segment holds at an offset, and with which CRC-32C. */
 export interface ArchivedBatch {
@@ -18,9 +17,16 @@ export interface CatalogRow {
   readonly manifest: SegmentManifest
 }
 
+/** Changes whenever a row of an older Millrace cannot be taken as it is; such a catalog is begun anew. */
+const CATALOG_VERSION = 1
+
 export class Catalog implements Disposable {
   readonly #db: Database.Database
   readonly #archive: string
+  readonly #getSegment: Database.Statement<[string, string], { size: number; sha256: string | null; manifest: string }>
+  readonly #putSegment: Database.Statement<[string, string, number, string | null, string]>
+  readonly #getBatches: Database.Statement<[string, string], { packed: Buffer }>
+  readonly #putBatches: Database.Statement<[string, string, Buffer]>
 
   private constructor(db: Database.Database, archive: string) {
     this.#db = db
@@ -28,6 +34,10 @@ export class Catalog implements Disposable {
     // A lost cache costs time, not data: no fsync for it.
     db.pragma('journal_mode = WAL')
     db.pragma('synchronous = OFF')
+    if (db.pragma('user_version', { simple: true }) !== CATALOG_VERSION) {
+      db.exec('DROP TABLE IF EXISTS segment; DROP TABLE IF EXISTS batches')
+      db.pragma(`user_version = ${CATALOG_VERSION}`)
+    }
     db.exec(`
       CREATE TABLE IF NOT EXISTS segment (
         archive TEXT NOT NULL, key TEXT NOT NULL, size INTEGER NOT NULL, sha256 TEXT, manifest TEXT NOT NULL,
@@ -37,6 +47,10 @@ export class Catalog implements Disposable {
         archive TEXT NOT NULL, key TEXT NOT NULL, packed BLOB NOT NULL,
         PRIMARY KEY (archive, key)
       ) WITHOUT ROWID`)
+    this.#getSegment = db.prepare('SELECT size, sha256, manifest FROM segment WHERE archive = ? AND key = ?')
+    this.#putSegment = db.prepare('INSERT OR REPLACE INTO segment VALUES (?, ?, ?, ?, ?)')
+    this.#getBatches = db.prepare('SELECT packed FROM batches WHERE archive = ? AND key = ?')
+    this.#putBatches = db.prepare('INSERT OR REPLACE INTO batches VALUES (?, ?, ?)')
   }
 
   /** Opens the catalog in `file` for the archive at this URL, or one in memory for a single command. */
@@ -45,28 +59,22 @@ export class Catalog implements Disposable {
   }
 
   get(key: string): CatalogRow | undefined {
-    const row = this.#db
-      .prepare('SELECT size, sha256, manifest FROM segment WHERE archive = ? AND key = ?')
-      .get(this.#archive, key) as { size: number; sha256: string | null; manifest: string } | undefined
-    return row && { ...row, manifest: parseManifest(row.manifest, key) }
+    const row = this.#getSegment.get(this.#archive, key)
+    // Checked when it was put here: a walk looks up every segment, so it is not checked again.
+    return row && { ...row, manifest: JSON.parse(row.manifest) as SegmentManifest }
   }
 
   put(key: string, { size, sha256, manifest }: CatalogRow): void {
-    this.#db
-      .prepare('INSERT OR REPLACE INTO segment VALUES (?, ?, ?, ?, ?)')
-      .run(this.#archive, key, size, sha256, JSON.stringify(manifest))
+    this.#putSegment.run(this.#archive, key, size, sha256, JSON.stringify(manifest))
   }
 
   batches(key: string): ArchivedBatch[] | undefined {
-    const packed = this.#db
-      .prepare('SELECT packed FROM batches WHERE archive = ? AND key = ?')
-      .pluck()
-      .get(this.#archive, key) as Buffer | undefined
-    return packed && unpack(packed)
+    const row = this.#getBatches.get(this.#archive, key)
+    return row && unpack(row.packed)
   }
 
   putBatches(key: string, batches: readonly ArchivedBatch[]): void {
-    this.#db.prepare('INSERT OR REPLACE INTO batches VALUES (?, ?, ?)').run(this.#archive, key, pack(batches))
+    this.#putBatches.run(this.#archive, key, pack(batches))
   }
 
   [Symbol.dispose](): void {

@@ -1,7 +1,7 @@
 // The canonical record batch (format version 2): its wire bytes are the truth, its 61-byte header is parsed, its records
 // are decoded only when asked for. Layout: https://kafka.apache.org/documentation/#recordbatch
 import { crc32c } from '@node-rs/crc32'
-import { MillraceError } from '../errors.ts'
+import { MillraceError, messageOf } from '../errors.ts'
 import type { CodecName } from './compression.ts'
 import { Codec, codecName, compress, decompress } from './compression.ts'
 import type { KafkaRecord } from './records.ts'
@@ -61,13 +61,15 @@ export interface BatchHeader {
  */
 export function batchSize(data: Buffer, position = 0): number {
   const left = data.length - position
-  if (left < BATCH_HEADER_BYTES)
-    throw new MillraceError('BATCH_CORRUPT', `a batch needs 61 bytes or more (got ${left})`)
-  const magic = data[position + at.magic]!
-  if (magic < 2) {
+  // Messages of the older formats have their magic at the same place, and can be shorter than a batch's header.
+  const magic = data[position + at.magic]
+  if (magic === 0 || magic === 1) {
     throw new MillraceError('BATCH_UNSUPPORTED', `message format ${magic} is not supported`, {
       hint: 'Kafka 4 takes only record batches (format 2): use a client of Kafka 0.11 or newer.'
     })
+  }
+  if (magic === undefined || left < BATCH_HEADER_BYTES) {
+    throw new MillraceError('BATCH_CORRUPT', `a batch needs 61 bytes or more (got ${left})`)
   }
   if (magic !== 2) throw new MillraceError('BATCH_CORRUPT', `unknown batch magic ${magic}`)
   const size = data.readInt32BE(position + at.batchLength) + LOG_OVERHEAD
@@ -81,7 +83,7 @@ export function batchSize(data: Buffer, position = 0): number {
 export function parseBatchHeader(data: Buffer, position = 0): BatchHeader {
   const sizeInBytes = batchSize(data, position)
   const attributes = data.readInt16BE(position + at.attributes)
-  const baseOffset = readInt64(data, position + at.baseOffset)
+  const baseOffset = int64(data, position + at.baseOffset)
   const lastOffsetDelta = data.readInt32BE(position + at.lastOffsetDelta)
   const recordCount = data.readInt32BE(position + at.recordCount)
   if (lastOffsetDelta < 0 || recordCount < 0) {
@@ -101,12 +103,21 @@ export function parseBatchHeader(data: Buffer, position = 0): BatchHeader {
     isTransactional: (attributes & attribute.transactional) !== 0,
     isControl: (attributes & attribute.control) !== 0,
     hasDeleteHorizon: (attributes & attribute.deleteHorizon) !== 0,
-    baseTimestamp: readInt64(data, position + at.baseTimestamp),
-    maxTimestamp: readInt64(data, position + at.maxTimestamp),
-    producerId: readInt64(data, position + at.producerId),
+    baseTimestamp: int64(data, position + at.baseTimestamp),
+    maxTimestamp: int64(data, position + at.maxTimestamp),
+    producerId: int64(data, position + at.producerId),
     producerEpoch: data.readInt16BE(position + at.producerEpoch),
     baseSequence: data.readInt32BE(position + at.baseSequence),
     recordCount
+  }
+}
+
+/** A 64-bit field. What does not fit a number is no offset, time or producer id. */
+function int64(data: Buffer, position: number): number {
+  try {
+    return readInt64(data, position)
+  } catch (cause) {
+    throw new MillraceError('BATCH_CORRUPT', `a field of the batch header: ${messageOf(cause)}`, { cause })
   }
 }
 
@@ -133,16 +144,16 @@ export class CanonicalBatch {
    * Throws BATCH_CORRUPT or BATCH_UNSUPPORTED.
    */
   static fromWire(bytes: Buffer): { batch: CanonicalBatch; bytesConsumed: number } {
-    const header = parseBatchHeader(bytes)
-    const wire = bytes.subarray(0, header.sizeInBytes)
+    const wire = bytes.subarray(0, batchSize(bytes))
+    const stored = wire.readUInt32BE(at.crc)
     const actual = crc32c(wire.subarray(CRC_START))
-    if (actual !== header.crc) {
+    if (actual !== stored) {
       throw new MillraceError(
         'BATCH_CORRUPT',
-        `CRC mismatch in the batch at offset ${header.baseOffset}: stored ${hex(header.crc)}, computed ${hex(actual)}`
+        `CRC mismatch in the batch at offset ${wire.readBigInt64BE(at.baseOffset)}: stored ${hex(stored)}, computed ${hex(actual)}`
       )
     }
-    return { batch: new CanonicalBatch(wire, header), bytesConsumed: header.sizeInBytes }
+    return { batch: new CanonicalBatch(wire, parseBatchHeader(wire)), bytesConsumed: wire.length }
   }
 
   /** The batch's bytes, exactly as they came. Do not write to them. */

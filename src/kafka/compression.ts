@@ -30,9 +30,9 @@ export function decompress(codec: CodecName, data: Buffer, limit = MAX_DECOMPRES
       case 'none':
         return data
       case 'gzip':
-        return zlib.gunzipSync(data, { maxOutputLength: limit })
+        return inflate(zlib.gunzipSync, data, limit)
       case 'zstd':
-        return zlib.zstdDecompressSync(data, { maxOutputLength: limit })
+        return inflate(zlib.zstdDecompressSync, data, limit)
       case 'snappy':
         return unsnappy(data, limit)
       case 'lz4':
@@ -43,6 +43,28 @@ export function decompress(codec: CodecName, data: Buffer, limit = MAX_DECOMPRES
     if ((cause as NodeJS.ErrnoException).code === 'ERR_BUFFER_TOO_LARGE') throw tooLarge(codec, limit, cause)
     throw new MillraceError('BATCH_CORRUPT', `the ${codec} data of a batch cannot be decompressed`, { cause })
   }
+}
+
+/** Node ignores what follows the compressed data; `info` tells how far it read. */
+function inflate(read: (data: Buffer, options: InflateOptions) => unknown, data: Buffer, limit: number): Buffer {
+  const { buffer, engine } = read(data, { maxOutputLength: limit, info: true }) as Inflated
+  refuseSurplus(data.length - engine.bytesWritten)
+  return buffer
+}
+
+interface InflateOptions {
+  readonly maxOutputLength: number
+  readonly info: true
+}
+
+interface Inflated {
+  readonly buffer: Buffer
+  readonly engine: { readonly bytesWritten: number }
+}
+
+function refuseSurplus(bytes: number): void {
+  if (bytes > 0)
+    throw new MillraceError('BATCH_CORRUPT', `${bytes} bytes are left over after a batch's compressed data`)
 }
 
 /** Compresses records with the settings of Kafka's Java client; the bytes may differ from what another client makes. */
@@ -110,7 +132,13 @@ function unsnappyBlock(data: Buffer, limit: number): Buffer {
   return snappy.uncompressSync(data, { asBuffer: true }) as Buffer
 }
 
-/** Decompresses an LZ4 frame; before that it counts the blocks, each of which states how large it can get. */
+/** No LZ4 block grows beyond this many times its size: a length byte of 255 stands for as many bytes (LZ4 block format). */
+const LZ4_MAX_RATIO = 255
+
+/**
+ * Decompresses one LZ4 frame. First it walks the blocks and adds up what each can grow to, so that a frame which is far beyond
+ * the limit is refused before anything is allocated. Layout: https://github.com/lz4/lz4/blob/dev/doc/lz4_Frame_format.md
+ */
 function unlz4(data: Buffer, limit: number): Buffer {
   if (data.length < 7 || data.readUInt32LE(0) !== 0x184d2204) {
     throw new MillraceError('BATCH_CORRUPT', 'lz4 data is not in the LZ4 frame format')
@@ -118,16 +146,23 @@ function unlz4(data: Buffer, limit: number): Buffer {
   const flags = data[4]!
   const blockMax = 2 ** (8 + 2 * ((data[5]! >> 4) & 7))
   const blockChecksum = flags & 0x10 ? 4 : 0
+  const contentChecksum = flags & 0x04 ? 4 : 0
   let at = 7 + (flags & 0x08 ? 8 : 0) + (flags & 0x01 ? 4 : 0)
   let bound = 0
   for (;;) {
     if (at + 4 > data.length) throw new MillraceError('BATCH_CORRUPT', 'an lz4 frame ends without its end mark')
-    const size = data.readUInt32LE(at) & 0x7fffffff
+    const word = data.readUInt32LE(at)
+    const size = word & 0x7fffffff
+    at += 4
     if (size === 0) break
-    // Only a frame of full blocks can reach its bound, so one block is allowed for the last, short one.
+    // Only a block that fills its bound can reach it, so one block is allowed for the last, short one.
     if (bound > limit) throw tooLarge('lz4', limit)
-    bound += blockMax
-    at += 4 + size + blockChecksum
+    const stored = word >= 0x80000000
+    bound += stored ? size : Math.min(blockMax, size * LZ4_MAX_RATIO)
+    at += size + blockChecksum
   }
-  return decompressFrameSync(data)
+  refuseSurplus(data.length - at - contentChecksum)
+  const output = decompressFrameSync(data)
+  if (output.length > limit) throw tooLarge('lz4', limit)
+  return output
 }

@@ -10,6 +10,7 @@ import { requestFrame, responseBodyStart } from './headers.ts'
 import { KafkaError } from './kafka-errors.ts'
 import { apiVersions } from './messages.ts'
 import type { Api, RequestOf, ResponseOf } from './wire.ts'
+import { Cursor, int16 } from './wire.ts'
 
 interface Waiter {
   readonly correlationId: number
@@ -45,7 +46,7 @@ export class Connection implements Disposable {
     socket.on('close', () => this.#fail(new Error('the broker closed the connection')))
   }
 
-  /** Connects and learns which versions the broker speaks. Throws BROKER_UNREACHABLE. */
+  /** Connects and learns which versions the broker speaks. Throws BROKER_UNREACHABLE, WIRE_CORRUPT. */
   static async open(address: Address, clientId: string): Promise<Connection> {
     const socket = net.connect({ host: address.host, port: address.port, noDelay: true, keepAlive: true })
     try {
@@ -55,8 +56,13 @@ export class Connection implements Disposable {
       throw unreachable(address, cause)
     }
     const connection = new Connection(address, socket, clientId)
-    await connection.#learnVersions()
-    return connection
+    try {
+      await connection.#learnVersions()
+      return connection
+    } catch (error) {
+      connection[Symbol.dispose]()
+      throw error
+    }
   }
 
   get closed(): boolean {
@@ -76,7 +82,7 @@ export class Connection implements Disposable {
     return version
   }
 
-  /** Sends one request and decodes its answer; error codes in it are the caller's to read. Throws BROKER_UNREACHABLE. */
+  /** Sends one request and decodes its answer; error codes in it are the caller's to read. Throws BROKER_UNREACHABLE, WIRE_CORRUPT. */
   async request<A extends Api>(
     api: A,
     body: RequestOf<A>,
@@ -94,7 +100,8 @@ export class Connection implements Disposable {
     // A broker that does not know our version answers in version 0 with error 35, which version 0 can read.
     const client = { clientSoftwareName: 'millrace', clientSoftwareVersion: '0' }
     const frame = await this.#send(apiVersions, 3, apiVersions.request.encode(client, 3), REQUEST_TIMEOUT_MS)
-    const fallback = frame.readInt16BE(RESPONSE_HEAD_BYTES) === KafkaError.UNSUPPORTED_VERSION
+    const error = int16.read(new Cursor(frame, RESPONSE_HEAD_BYTES), { version: 3, flexible: true })
+    const fallback = error === KafkaError.UNSUPPORTED_VERSION
     const answer = fallback
       ? await this.request(apiVersions, {}, { version: 0 })
       : apiVersions.response.decode(frame, 3, RESPONSE_HEAD_BYTES)

@@ -67,8 +67,8 @@ export class FrameSplitter {
   #begin(head: Buffer): boolean {
     const size = head.readInt32BE(0) + 4
     if (size < this.#headBytes || size > this.#maxBytes) {
-      // A TLS record starts with 0x16 0x03: read as a size, that is 369 MB.
-      const tls = head[0] === 0x16 && head[1] === 0x03
+      // A TLS handshake record starts with 0x16 0x03, an alert with 0x15 0x03: read as sizes, 369 and 352 MB.
+      const tls = (head[0] === 0x16 || head[0] === 0x15) && head[1] === 0x03
       throw new MillraceError('WIRE_CORRUPT', `a frame of ${size - 4} bytes (limit ${this.#maxBytes})`, {
         hint: tls ? 'These look like TLS bytes: the peer speaks TLS, this port does not.' : undefined
       })

@@ -3,6 +3,8 @@ import { execFile } from 'node:child_process'
 import { mkdir, readdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
+import type { SegmentManifest } from '../../src/segment/manifest.ts'
+import { tempFolder } from './temp.ts'
 
 const run = promisify(execFile)
 
@@ -29,4 +31,26 @@ export async function logWithoutEpochs(file: string): Promise<Buffer> {
   const log = await readFile(file)
   for (let at = 0; at + 12 <= log.length; at += log.readInt32BE(at + 8) + 12) log.fill(0, at + 12, at + 16)
   return log
+}
+
+/** The logs of all of a partition's segments one after the other, without epochs. */
+export async function archivedLog(folder: string, topic: string, partition: number): Promise<Buffer> {
+  await using temp = await tempFolder('log')
+  const logs: Buffer[] = []
+  for (const segment of await segmentObjects(folder, topic, partition)) {
+    const files = await untar(segment, temp.path)
+    logs.push(await logWithoutEpochs(join(temp.path, files.find(name => name.endsWith('.log'))!)))
+  }
+  return Buffer.concat(logs)
+}
+
+/** The `segment.json` of each of a partition's segments, in offset order. */
+export async function manifests(folder: string, topic: string, partition: number): Promise<SegmentManifest[]> {
+  const segments = await segmentObjects(folder, topic, partition)
+  return await Promise.all(
+    segments.map(async segment => {
+      const { stdout } = await run('tar', ['xzOf', segment, 'segment.json'])
+      return JSON.parse(stdout) as SegmentManifest
+    })
+  )
 }

@@ -60,6 +60,8 @@ export interface Worker extends AsyncDisposable {
   kill9(): Promise<void>
   /** SIGTERM; the exit code once it has drained. */
   terminate(): Promise<number | null>
+  /** SIGINT, as Ctrl-C sends it; the exit code once it has drained. */
+  interrupt(): Promise<number | null>
   /** All that its processes wrote to standard error so far. */
   logs(): Promise<string>
   dispose(): Promise<void>
@@ -89,6 +91,10 @@ export async function startMillrace(options: WorkerOptions): Promise<Worker> {
     if (signal === 'SIGKILL') throw new Error(`Millrace did not drain within 60 s\n${await lastLines(logFile)}`)
     return code
   }
+  const interrupt = async () => {
+    child?.signal('SIGINT')
+    return (await child?.exited)?.code ?? null
+  }
   const dispose = async () => {
     const end = child?.ended()
     if (end !== undefined && end.code !== 0 && end.signal === null) {
@@ -108,6 +114,7 @@ export async function startMillrace(options: WorkerOptions): Promise<Worker> {
     start,
     kill9,
     terminate,
+    interrupt,
     logs: () => readFile(logFile, 'utf8'),
     dispose,
     [Symbol.asyncDispose]: dispose

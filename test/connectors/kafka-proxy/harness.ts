@@ -1,0 +1,162 @@
+// A proxy between a client and a broker that do what the test says, byte by byte: real sockets, a scripted broker, and a
+// capture that the test resolves.
+import { once } from 'node:events'
+import type { AddressInfo } from 'node:net'
+import net from 'node:net'
+import pino from 'pino'
+import { onTestFinished } from 'vitest'
+import { KafkaProxy } from '../../../connectors/kafka-proxy/proxy.ts'
+import type { CapturedBatch, MillraceError, SourceContext } from '../../../src/connect/index.ts'
+import type { Cluster, TopicMetadata } from '../../../src/kafka/cluster.ts'
+import { freePortRange } from '../../support/ports.ts'
+import { until } from '../../support/until.ts'
+
+/** One end of a connection, as the test sees it: the frames that came, and whether the other side has closed. */
+export class End {
+  readonly socket: net.Socket
+  readonly frames: Buffer[] = []
+  bytes = 0
+  /** The other side takes and gives nothing any more. */
+  ended = false
+  #rest = Buffer.alloc(0)
+
+  constructor(socket: net.Socket) {
+    this.socket = socket
+    socket.on('data', data => this.#receive(data as Buffer))
+    socket.on('end', () => {
+      this.ended = true
+    })
+    socket.on('close', () => {
+      this.ended = true
+    })
+    socket.on('error', () => undefined)
+    onTestFinished(() => void socket.destroy())
+  }
+
+  send(...frames: Uint8Array[]): void {
+    this.socket.write(Buffer.concat(frames))
+  }
+
+  /** The next frame that has not been asked for. */
+  async next(): Promise<Buffer> {
+    await until(() => this.frames.length > 0, { what: 'a frame', interval: 1 })
+    return this.frames.shift()!
+  }
+
+  /** Resolves when the other side has closed. */
+  async end(timeout = 5_000): Promise<void> {
+    await until(() => this.ended, { what: 'the end of the connection', interval: 1, timeout })
+  }
+
+  #receive(data: Buffer): void {
+    this.bytes += data.length
+    this.#rest = Buffer.concat([this.#rest, data])
+    while (this.#rest.length >= 4 && this.#rest.length >= 4 + this.#rest.readInt32BE(0)) {
+      const size = 4 + this.#rest.readInt32BE(0)
+      this.frames.push(this.#rest.subarray(0, size))
+      this.#rest = this.#rest.subarray(size)
+    }
+  }
+}
+
+/** A call of the proxy's to make batches durable, waiting for the test to answer. */
+export interface CaptureCall {
+  readonly batches: readonly CapturedBatch[]
+  resolve(): void
+  reject(error: Error): void
+}
+
+export interface HarnessOptions {
+  /** capture.inflight.bytes, 64 MiB unless told. */
+  readonly budget?: number
+}
+
+export interface Harness {
+  readonly proxy: KafkaProxy
+  /** Every call of capture so far. */
+  readonly captures: CaptureCall[]
+  /** Why the WAL takes nothing; the test sets it. */
+  fault: MillraceError | null
+  /** A client and the broker's end of its connection. */
+  connect(): Promise<{ client: End; broker: End }>
+  /** A client alone, whose first bytes go out at once. */
+  connectWith(...frames: Buffer[]): End
+  /** The broker's end of the next connection. */
+  accepted(): Promise<End>
+}
+
+/** Topic ids of the scripted cluster. */
+export const topicIds = { orders: 'AAECAwQFBgcICQoLDA0ODw', other: 'EBESExQVFhcYGRobHB0eHw' }
+
+/** A proxy in front of a scripted broker with node id 1; both are gone when the test is. Topic `other` is not captured. */
+export async function startHarness({ budget = 64 * 1024 * 1024 }: HarnessOptions = {}): Promise<Harness> {
+  const upstream: End[] = []
+  // Like a real broker it closes when the other side has.
+  const server = net.createServer({ noDelay: true }, socket => upstream.push(new End(socket)))
+  server.listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const brokerAddress = { host: '127.0.0.1', port: (server.address() as AddressInfo).port }
+  const captures: CaptureCall[] = []
+  const ports = await freePortRange(3)
+  const source: SourceContext = {
+    name: 'proxy',
+    logger: pino({ level: 'silent' }),
+    bootstrap: [brokerAddress],
+    clusterId: 'test-cluster',
+    cluster: clusterOf(new Map([[1, brokerAddress]])),
+    capture: batches => {
+      const { promise, resolve, reject } = Promise.withResolvers<void>()
+      captures.push({ batches, resolve, reject })
+      return promise
+    },
+    captureFault: () => harness.fault
+  }
+  const proxy = await KafkaProxy.start(
+    {
+      listen: { host: '127.0.0.1', port: ports },
+      'node.port.base': ports,
+      'node.ports': undefined,
+      'advertised.host': undefined,
+      topics: [],
+      'topics.regex': /.*/,
+      'topics.exclude': ['other'],
+      'capture.inflight.bytes': budget
+    },
+    source
+  )
+  const open = () => {
+    const socket = net.connect({ host: '127.0.0.1', port: ports + 1, noDelay: true, allowHalfOpen: true })
+    return new End(socket)
+  }
+  const accepted = async () => {
+    await until(() => upstream.length > 0, { what: 'a connection to the broker', interval: 1 })
+    return upstream.shift()!
+  }
+  const harness: Harness = {
+    proxy,
+    captures,
+    fault: null,
+    accepted,
+    connect: async () => {
+      const client = open()
+      return { client, broker: await accepted() }
+    },
+    connectWith: (...frames) => {
+      const client = open()
+      client.send(...frames)
+      return client
+    }
+  }
+  onTestFinished(async () => {
+    server.close()
+    for (const end of upstream) end.socket.destroy()
+  })
+  return harness
+}
+
+function clusterOf(brokers: Cluster['brokers']): Cluster {
+  const topics = Object.entries(topicIds).map(
+    ([name, topicId]): TopicMetadata => ({ name, topicId, isInternal: false, leaders: new Map([[0, 1]]) })
+  )
+  return { brokers, refresh: async () => topics } as unknown as Cluster
+}

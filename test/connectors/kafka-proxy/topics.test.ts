@@ -1,0 +1,79 @@
+// Which topics are captured, and what is known of their names and ids.
+import { describe, expect, test } from 'vitest'
+import { isCaptured, TopicIds } from '../../../connectors/kafka-proxy/topics.ts'
+import type { Cluster, TopicMetadata } from '../../../src/kafka/cluster.ts'
+
+const all = { topics: [], regex: /.*/, exclude: [] }
+
+test.each([
+  ['any topic', 'orders', all, true],
+  ['an internal topic', '__consumer_offsets', all, false],
+  ['an internal topic by name', '__consumer_offsets', { ...all, topics: ['__consumer_offsets'] }, true],
+  ['a topic with one leading underscore', '_schemas', all, true],
+  ['a named topic', 'orders', { ...all, topics: ['orders', 'bills'] }, true],
+  ['one that is not named', 'other', { ...all, topics: ['orders', 'bills'] }, false],
+  ['a name beside a pattern that does not match it', 'orders', { ...all, topics: ['orders'], regex: /^x/ }, true],
+  ['a match', 'orders-eu', { ...all, regex: /^orders-/ }, true],
+  ['no match', 'orders', { ...all, regex: /^orders-/ }, false],
+  ['an excluded match', 'orders-eu', { ...all, regex: /^orders-/, exclude: ['orders-eu'] }, false],
+  ['an excluded name', 'orders', { ...all, topics: ['orders'], exclude: ['orders'] }, false]
+])('%s', (_, topic, selection, expected) => {
+  expect(isCaptured(topic, selection)).toBe(expected)
+})
+
+/** A cluster of these topics, with the lists that it was asked for. */
+function clusterOf(topics: Record<string, string>) {
+  const asked: (readonly string[] | null)[] = []
+  const refresh: Cluster['refresh'] = async names => {
+    asked.push(names)
+    return Object.entries(topics)
+      .filter(([name]) => names === null || names.includes(name))
+      .map(([name, topicId]): TopicMetadata => ({ name, topicId, isInternal: false, leaders: new Map() }))
+  }
+  return { asked, cluster: { refresh } as Cluster, topics }
+}
+
+const seen = (name: string | null, topicId?: string, errorCode = 0) => ({
+  name,
+  errorCode,
+  partitions: [],
+  ...(topicId && { topicId })
+})
+
+describe('ids', () => {
+  test('come from metadata that passes by, without a question', async () => {
+    const { cluster, asked } = clusterOf({})
+    const ids = new TopicIds(cluster)
+    ids.learn([seen('orders', 'A'), seen('gone', 'B', 3), seen(null, 'C'), seen('old')])
+    expect(await ids.idOf('orders')).toBe('A')
+    expect(await ids.nameOf('A')).toBe('orders')
+    expect(['A', 'B', 'C'].map(id => ids.knownName(id))).toEqual(['orders', undefined, undefined])
+    expect(asked).toEqual([])
+  })
+
+  test('are asked for once when they are new', async () => {
+    const { cluster, asked } = clusterOf({ orders: 'A', bills: 'B' })
+    const ids = new TopicIds(cluster)
+    expect([await ids.idOf('orders'), await ids.idOf('orders')]).toEqual(['A', 'A'])
+    expect(asked).toEqual([['orders']])
+    expect([await ids.nameOf('B'), await ids.nameOf('A')]).toEqual(['bills', 'orders'])
+    expect(asked).toEqual([['orders'], null])
+  })
+
+  test('of a topic that was made anew follow it, and the old id keeps its name', async () => {
+    const ids = new TopicIds(clusterOf({}).cluster)
+    ids.learn([seen('orders', 'A')])
+    ids.learn([seen('orders', 'B')])
+    expect(await ids.idOf('orders')).toBe('B')
+    expect([await ids.nameOf('A'), await ids.nameOf('B')]).toEqual(['orders', 'orders'])
+  })
+
+  test('that nobody knows are an error, and are asked for again', async () => {
+    const { cluster, topics } = clusterOf({})
+    const ids = new TopicIds(cluster)
+    await expect(ids.idOf('new')).rejects.toThrow('does not know topic new')
+    await expect(ids.nameOf('N')).rejects.toThrow('does not know topic N')
+    topics['new'] = 'N'
+    expect(await ids.idOf('new')).toBe('N')
+  })
+})

@@ -1,0 +1,27 @@
+// README's configuration is loaded as it stands there, and names every option that there is.
+import { mkdir, readFile, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { expect, test } from 'vitest'
+import { bundledConnectors } from '../src/bundled-connectors.ts'
+import { loadConfiguration, workerOptions } from '../src/config.ts'
+import { tempFolder } from './support/temp.ts'
+
+test('README configures a worker with a proxy and a bucket, and names all of their options', async () => {
+  const readme = await readFile(new URL('../README.md', import.meta.url), 'utf8')
+  const blocks = [...readme.matchAll(/^`([\w/.-]+)`[^\n]*\n(?:[^\n`]+\n)?\n```yaml\n(.*?)```/gms)]
+  expect(blocks.map(([, file]) => file)).toEqual([
+    'config/worker.yaml',
+    'config/connectors/kafka-proxy.yaml',
+    'config/connectors/s3-archive.yaml'
+  ])
+  await using folder = await tempFolder('readme')
+  await mkdir(join(folder.path, 'config', 'connectors'), { recursive: true })
+  for (const [, file, yaml] of blocks) await writeFile(join(folder.path, file!), yaml!)
+  const set = [`connectors.dir=${join(folder.path, 'config/connectors')}`]
+  const loaded = loadConfiguration({ file: join(folder.path, 'config/worker.yaml'), set, env: {} }, bundledConnectors)
+  expect(loaded.sources.map(({ connector }) => connector.name)).toEqual(['kafka-proxy'])
+  expect(loaded.archive.connector.name).toBe('s3-archive')
+
+  const named = [workerOptions, ...bundledConnectors.map(({ options }) => options)].flatMap(Object.keys)
+  expect(named.filter(key => !readme.includes(key))).toEqual([])
+})

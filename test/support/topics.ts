@@ -1,0 +1,76 @@
+// Topics of a test's own, and their brokers' side: made, deleted, written and read without Millrace.
+import { randomUUID } from 'node:crypto'
+import type kafkajs from 'kafkajs'
+import { kafkaClient } from './kafka-client.ts'
+
+export interface TopicOptions {
+  partitions?: number
+  settings?: Record<string, string>
+  /** A name of its own unless told. */
+  name?: string
+}
+
+/** Makes a topic and gives its name; every broker knows it then. */
+export async function createTopic(bootstrap: string, options: TopicOptions = {}): Promise<string> {
+  const { partitions = 1, settings = {}, name = `topic-${randomUUID()}` } = options
+  const configEntries = Object.entries(settings).map(([name, value]) => ({ name, value }))
+  await withAdmin(bootstrap, async admin => {
+    await admin.createTopics({
+      waitForLeaders: true,
+      topics: [{ topic: name, numPartitions: partitions, configEntries }]
+    })
+  })
+  return name
+}
+
+/** Runs `work` with an admin client that is closed afterwards. */
+export async function withAdmin<T>(bootstrap: string, work: (admin: kafkajs.Admin) => Promise<T>): Promise<T> {
+  const admin = kafkaClient(bootstrap).admin()
+  try {
+    await admin.connect()
+    return await work(admin)
+  } finally {
+    await admin.disconnect()
+  }
+}
+
+/** Sends each message list as a batch of its own, with acks=all unless told; kafkajs alone decides the rest. */
+export async function send(
+  bootstrap: string,
+  topic: string,
+  batches: readonly kafkajs.Message[][],
+  { partition = 0, acks = -1 } = {}
+): Promise<void> {
+  const producer = kafkaClient(bootstrap).producer({ createPartitioner: () => () => partition })
+  try {
+    await producer.connect()
+    for (const messages of batches) await producer.send({ topic, acks, messages })
+  } finally {
+    await producer.disconnect()
+  }
+}
+
+/** What was acknowledged, by `partition@offset`. */
+export type Acknowledged = Map<string, string>
+
+/** Sends one record after the other through `bootstrap`, whatever fails on the way, and notes where each was acknowledged. */
+export async function produceUntil(
+  stop: AbortSignal,
+  {
+    bootstrap,
+    topic,
+    name,
+    idempotent = false
+  }: { bootstrap: string; topic: string; name: string; idempotent?: boolean },
+  acknowledged: Acknowledged
+): Promise<void> {
+  const client = kafkaClient(bootstrap, { retry: { retries: 50, initialRetryTime: 50, maxRetryTime: 500 } })
+  const producer = client.producer({ idempotent, ...(idempotent && { maxInFlightRequests: 1 }) })
+  await producer.connect()
+  for (let i = 0; !stop.aborted; i++) {
+    const value = `load ${name} ${i}`
+    const [sent] = await producer.send({ topic, acks: -1, messages: [{ key: String(i), value }] }).catch(() => [])
+    if (sent?.baseOffset !== undefined) acknowledged.set(`${sent.partition}@${sent.baseOffset}`, value)
+  }
+  await producer.disconnect()
+}

@@ -1,0 +1,66 @@
+// Workers for the tests of one describe, and the questions that most of these tests ask them.
+import { join } from 'node:path'
+import { afterAll, beforeAll, expect } from 'vitest'
+import { archivedLog, logWithoutEpochs } from './archived.ts'
+import type { Worker, WorkerOptions } from './millrace.ts'
+import { startMillrace } from './millrace.ts'
+import { useKafka } from './servers.ts'
+import type { Acknowledged } from './topics.ts'
+import { until } from './until.ts'
+
+/** A worker in front of the run's Kafka, over a folder unless told. Call the result inside a test. */
+export function useWorker(options: () => Partial<WorkerOptions> | Promise<Partial<WorkerOptions>> = () => ({})) {
+  let worker: Worker | undefined
+  beforeAll(async () => {
+    worker = await startMillrace({ bootstrap: useKafka().bootstrap, ...(await options()) })
+  })
+  afterAll(() => worker?.dispose())
+  return (): Worker => worker!
+}
+
+/** The folder of a worker that has one for its archive. */
+export function archiveFolder({ archiveUrl }: Worker): string {
+  return archiveUrl.replace(/^file:/, '')
+}
+
+export async function flush(worker: Worker, topic: string): Promise<void> {
+  const { code, stderr } = await worker.command(['flush', '--topic', topic])
+  expect(code, stderr).toBe(0)
+}
+
+export async function expectClean(worker: Worker, topic: string): Promise<void> {
+  const { code, stdout, stderr } = await worker.command(['verify', '--topic', topic])
+  expect(code, stdout + stderr).toBe(0)
+}
+
+/** The archived log of a partition, all segments together, is byte for byte the broker's own file. */
+export async function expectBrokersLog(worker: Worker, topic: string, partition = 0): Promise<void> {
+  const [file, ...more] = await useKafka().segmentFiles(topic, partition)
+  expect(more, 'one log file at the broker').toEqual([])
+  const brokers = await logWithoutEpochs(file!)
+  const archived = await archivedLog(archiveFolder(worker), topic, partition)
+  expect(archived.length, `bytes of ${topic}-${partition}`).toBe(brokers.length)
+  expect(archived.equals(brokers), `${topic}-${partition} equals the broker's log`).toBe(true)
+}
+
+/** What was acknowledged stands at the broker where the producer was told. */
+export async function expectAcknowledged(topic: string, acknowledged: Acknowledged): Promise<void> {
+  const consumer = useKafka().client().consumer({ groupId: crypto.randomUUID() })
+  const seen = new Map<string, string>()
+  try {
+    await consumer.connect()
+    await consumer.subscribe({ topic, fromBeginning: true })
+    await consumer.run({
+      eachMessage: async ({ partition, message }) =>
+        void seen.set(`${partition}@${message.offset}`, String(message.value))
+    })
+    const isThere = () => [...acknowledged.keys()].every(place => seen.has(place))
+    await until(isThere, { what: 'every acknowledged offset is consumed', timeout: 30_000 })
+  } finally {
+    await consumer.disconnect()
+  }
+  expect([...acknowledged].filter(([place, value]) => seen.get(place) !== value)).toEqual([])
+}
+
+/** A file or folder of a worker's data. */
+export const dataPath = (worker: Worker, ...names: string[]): string => join(worker.folder, 'data', ...names)

@@ -1,8 +1,7 @@
 // One client's connection and its connection to a broker. Bytes go on as they come; only Produce requests are kept beside
 // that, and their answers are held until the batches are durable.
 import type net from 'node:net'
-import type { SourceContext } from 'millrace/connect'
-import { MillraceError, messageOf } from 'millrace/connect'
+import { MillraceError } from 'millrace/connect'
 import type { FrameHandler, ProduceRequest } from 'millrace/kafka'
 import {
   FrameSplitter,
@@ -10,46 +9,22 @@ import {
   messages,
   REQUEST_HEAD_BYTES,
   RESPONSE_HEAD_BYTES,
-  responseBodyStart,
   responseFrame,
   scanProduceRequest
 } from 'millrace/kafka'
 import type { Budget } from './budget.ts'
-import type { ProduceAnswer } from './capture.ts'
-import { acceptedBatches, refusal, wantsCapture, withdrawn } from './capture.ts'
-import type { NodeMap } from './rewrite.ts'
-import { isRewritten, relocate, rewrite } from './rewrite.ts'
-import type { TopicIds, TopicSelection } from './topics.ts'
+import { refusal, wantsCapture } from './capture.ts'
+import type { Exchange } from './outbox.ts'
+import { Outbox } from './outbox.ts'
+import { isRewritten, rewrite } from './rewrite.ts'
+import type { SettleContext } from './settle-produce.ts'
+import { produceFrame, settleProduce } from './settle-produce.ts'
 import { isOffered } from './versions.ts'
 
 /** What all sessions of one proxy share. */
-export interface SessionContext {
-  readonly source: SourceContext
-  readonly nodes: NodeMap
-  readonly ids: TopicIds
-  readonly selection: TopicSelection
+export interface SessionContext extends SettleContext {
   readonly budget: Budget
 }
-
-/** A request whose response the client is owed. */
-interface Exchange {
-  readonly key: number
-  readonly version: number
-  readonly correlationId: number
-  readonly produce: ProduceRequest | null
-  /** Bytes of the budget that this request holds. */
-  readonly reserved: number
-  /** Response bytes that may go to the client when all earlier responses have gone. */
-  ready: Buffer[]
-  /** Nothing will be added to `ready`. */
-  complete: boolean
-}
-
-/** While a client reads slowly or a response is held, this much of later responses is kept before the broker has to wait. */
-const MAX_BUFFERED_RESPONSES = 8 * 1024 * 1024
-
-/** A held response is given up in time for the producer to hear an error rather than to time out. */
-const HOLD_SHARE_OF_TIMEOUT = 2 / 3
 
 /** How long a broker may take to close its side after we have closed ours. */
 const BROKER_CLOSE_TIMEOUT_MS = 10_000
@@ -60,11 +35,9 @@ export class Session {
   readonly #context: SessionContext
   readonly #requests: FrameSplitter
   readonly #responses: FrameSplitter
-  /** Owed responses, in the order of their requests. */
-  readonly #owed: Exchange[] = []
-  /** The part of them that the broker still has to begin answering. */
+  readonly #outbox: Outbox
+  /** Requests that the broker still has to begin answering, in order. */
   readonly #unanswered: Exchange[] = []
-  #buffered = 0
   /** Bytes of the budget that the request holds which is coming in. */
   #arriving = 0
   #closing = false
@@ -74,6 +47,7 @@ export class Session {
     this.#client = client
     this.#broker = broker
     this.#context = context
+    this.#outbox = new Outbox(client, context.budget)
     this.#requests = new FrameSplitter(this.#requestHandler(), REQUEST_HEAD_BYTES)
     this.#responses = new FrameSplitter(this.#responseHandler(), RESPONSE_HEAD_BYTES)
 
@@ -106,10 +80,10 @@ export class Session {
     this.#stalled = null
     this.#client.destroySoon()
     this.#broker.destroy()
-    const held = this.#owed.splice(0).reduce((sum, { reserved }) => sum + reserved, this.#arriving)
-    this.#arriving = 0
     this.#context.budget.forget(this.#retry)
-    this.#context.budget.give(held)
+    this.#context.budget.give(this.#arriving)
+    this.#arriving = 0
+    this.#outbox.clear()
     this.#closed.resolve()
   }
 
@@ -169,7 +143,7 @@ export class Session {
         if (forward) this.#broker.write(chunk)
       },
       end: () => {
-        const exchange = { key, version, correlationId, reserved: this.#arriving, ready: [], complete: false }
+        const exchange = { key, version, correlationId, reserved: this.#arriving }
         if (key === messages.apiVersions.key && !forward) this.#answerUnknownVersion({ ...exchange, produce: null })
         else if (kept === null) this.#expect({ ...exchange, produce: null })
         else {
@@ -198,8 +172,9 @@ export class Session {
     } else if (forwarded) {
       this.#expect(exchange)
     } else {
-      this.#owed.push(exchange)
-      this.#answer(exchange, encodeProduce(exchange, refusal(produce, `millrace: ${fault?.message}`)))
+      const answer = refusal(produce, `millrace: ${fault?.message}`)
+      this.#outbox.owe(exchange)
+      this.#send(exchange, [produceFrame(exchange.version, exchange.correlationId, answer)])
     }
   }
 
@@ -209,12 +184,12 @@ export class Session {
     const [minVersion, maxVersion] = apiVersions.versions
     const apiKeys = [{ apiKey: apiVersions.key, minVersion, maxVersion }]
     const body = apiVersions.response.encode({ errorCode: KafkaError.UNSUPPORTED_VERSION, apiKeys }, 0)
-    this.#owed.push(exchange)
-    this.#answer(exchange, responseFrame(apiVersions, 0, exchange.correlationId, body))
+    this.#outbox.owe(exchange)
+    this.#send(exchange, [responseFrame(apiVersions, 0, exchange.correlationId, body)])
   }
 
   #expect(exchange: Exchange): void {
-    this.#owed.push(exchange)
+    this.#outbox.owe(exchange)
     this.#unanswered.push(exchange)
   }
 
@@ -234,89 +209,35 @@ export class Session {
       },
       data: chunk => {
         if (whole) whole.push(chunk)
-        else {
-          exchange!.ready.push(chunk)
-          this.#buffered += chunk.length
-          this.#flush()
-        }
+        else this.#send(exchange!, [chunk], { complete: false })
       },
       end: () => {
-        const done = exchange!
-        if (whole) {
-          const frame = whole.length === 1 ? whole[0]! : Buffer.concat(whole)
-          const settle = done.produce
-            ? this.#settleProduce(done, done.produce, frame)
-            : this.#settleRewrite(done, frame)
-          settle.catch(error => this.#abort(error))
-        } else {
-          done.complete = true
-          this.#flush()
-        }
+        if (whole === null) return this.#send(exchange!, [])
+        const frame = whole.length === 1 ? whole[0]! : Buffer.concat(whole)
+        this.#settle(exchange!, frame).catch(error => this.#abort(error))
       }
     }
   }
 
-  async #settleRewrite(exchange: Exchange, frame: Buffer): Promise<void> {
+  /** Makes the client's answer of the broker's; for Produce that means to hold it until the batches are durable. */
+  async #settle(exchange: Exchange, frame: Buffer): Promise<void> {
+    const { key, version, produce } = exchange
     const { nodes, ids } = this.#context
-    this.#answer(
-      exchange,
-      await rewrite(exchange.key, exchange.version, frame, { nodes, onTopics: topics => ids.learn(topics) })
-    )
+    const answer = produce
+      ? await settleProduce(produce, version, frame, this.#context)
+      : await rewrite(key, version, frame, { nodes, onTopics: topics => ids.learn(topics) })
+    this.#send(exchange, [answer])
   }
 
-  /** Holds the answer until the batches that the broker accepted are durable; if they cannot be, the producer hears so. */
-  async #settleProduce(exchange: Exchange, request: ProduceRequest, frame: Buffer): Promise<void> {
-    const { source, ids, selection, nodes } = this.#context
-    const api = messages.produce
-    let answer = api.response.decode(frame, exchange.version, responseBodyStart(frame, api, exchange.version))
-    let changed = false
-    try {
-      const capture = acceptedBatches(request, answer, source.clusterId, ids, selection).then(accepted =>
-        accepted.length > 0 ? source.capture(accepted) : undefined
-      )
-      await within(capture, request.timeoutMs * HOLD_SHARE_OF_TIMEOUT)
-    } catch (error) {
-      source.logger.error(
-        { err: error },
-        'batches were accepted by the broker but not captured; the producer is told to retry'
-      )
-      answer = withdrawn(answer, `millrace: ${messageOf(error)}`, ids, selection)
-      changed = true
-    }
-    if (answer.nodeEndpoints?.length) {
-      answer = { ...answer, nodeEndpoints: await relocate(answer.nodeEndpoints, node => node.nodeId, nodes) }
-      changed = true
-    }
-    this.#answer(exchange, changed ? encodeProduce(exchange, answer) : frame)
-  }
-
-  #answer(exchange: Exchange, frame: Buffer): void {
-    exchange.ready.push(frame)
-    this.#buffered += frame.length
-    exchange.complete = true
-    this.#flush()
-  }
-
-  /** Writes what may go out now: everything of the first owed response that is there, then of the next. */
-  #flush(): void {
-    this.#client.cork()
-    for (let first = this.#owed[0]; first !== undefined; first = this.#owed[0]) {
-      for (const chunk of first.ready.splice(0)) {
-        this.#buffered -= chunk.length
-        if (this.#client.writable) this.#client.write(chunk)
-      }
-      if (!first.complete) break
-      this.#owed.shift()
-      this.#context.budget.give(first.reserved)
-    }
-    this.#client.uncork()
-    if (this.#client.writableNeedDrain || this.#buffered > MAX_BUFFERED_RESPONSES) this.#broker.pause()
-    else this.#resumeBroker()
-    if (this.#closing && this.#owed.length === 0) this.#closeQuietly()
+  #send(exchange: Exchange, chunks: readonly Buffer[], { complete = true } = {}): void {
+    this.#outbox.add(exchange, chunks, { complete })
+    if (this.#outbox.isCongested) this.#broker.pause()
+    else this.#broker.resume()
+    if (this.#closing && this.#outbox.isEmpty) this.#closeQuietly()
   }
 
   #resumeBroker(): void {
-    if (!this.#client.writableNeedDrain && this.#buffered <= MAX_BUFFERED_RESPONSES) this.#broker.resume()
+    if (!this.#outbox.isCongested) this.#broker.resume()
   }
 
   // Ends
@@ -326,7 +247,7 @@ export class Session {
     if (this.#closing) return
     this.#closing = true
     if (this.#client.destroyed) this.#broker.resume()
-    if (this.#owed.length === 0) this.#closeQuietly()
+    if (this.#outbox.isEmpty) this.#closeQuietly()
   }
 
   #closeQuietly(): void {
@@ -340,16 +261,13 @@ export class Session {
   /** The broker has closed: what it accepted is still answered, what it did not answer is not. */
   #brokerGone(error?: Error): void {
     if (error) this.#context.source.logger.debug({ err: error }, 'broker connection failed')
-    for (const exchange of this.#unanswered.splice(0)) {
-      this.#owed.splice(this.#owed.indexOf(exchange), 1)
-      this.#context.budget.give(exchange.reserved)
-    }
+    for (const exchange of this.#unanswered.splice(0)) this.#outbox.forget(exchange)
     this.#closing = true
     this.#stalled = null
     this.#context.budget.forget(this.#retry)
     this.#client.resume()
     if (!this.#responses.idle) this.#client.destroy()
-    if (this.#owed.length === 0 || this.#client.destroyed) this.destroy()
+    if (this.#outbox.isEmpty || this.#client.destroyed) this.destroy()
   }
 
   #guard(work: () => void): void {
@@ -364,21 +282,5 @@ export class Session {
     const { logger } = this.#context.source
     logger.warn({ err: error, client: this.#client.remoteAddress }, 'client connection ended')
     this.destroy()
-  }
-}
-
-function encodeProduce({ version, correlationId }: Exchange, answer: ProduceAnswer): Buffer {
-  const { produce } = messages
-  return responseFrame(produce, version, correlationId, produce.response.encode(answer, version))
-}
-
-/** Waits for `work`, but no longer than `ms`. */
-async function within(work: Promise<void>, ms: number): Promise<void> {
-  const { promise, reject } = Promise.withResolvers<never>()
-  const timer = setTimeout(() => reject(new MillraceError('TIMEOUT', `not durable after ${Math.round(ms)} ms`)), ms)
-  try {
-    await Promise.race([work, promise])
-  } finally {
-    clearTimeout(timer)
   }
 }

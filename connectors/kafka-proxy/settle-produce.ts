@@ -1,0 +1,70 @@
+// What a producer is answered: the broker's answer, once all that it accepted is durable, or an error that makes the
+// producer send again.
+
+import type { SourceContext } from 'millrace/connect'
+import { MillraceError, messageOf } from 'millrace/connect'
+import type { ProduceRequest } from 'millrace/kafka'
+import { messages, responseBodyStart, responseFrame } from 'millrace/kafka'
+import type { ProduceAnswer } from './capture.ts'
+import { acceptedBatches, withdrawn } from './capture.ts'
+import type { NodeMap } from './rewrite.ts'
+import { relocate } from './rewrite.ts'
+import type { TopicIds, TopicSelection } from './topics.ts'
+
+export interface SettleContext {
+  readonly source: SourceContext
+  readonly nodes: NodeMap
+  readonly ids: TopicIds
+  readonly selection: TopicSelection
+}
+
+/** A held answer is given up in time for the producer to hear an error rather than to time out. */
+const HOLD_SHARE_OF_TIMEOUT = 2 / 3
+
+/**
+ * Takes the broker's answer frame and gives the one for the client, untouched where nothing has to be changed.
+ * Throws WIRE_CORRUPT for an answer that cannot be read.
+ */
+export async function settleProduce(
+  request: ProduceRequest,
+  version: number,
+  frame: Buffer,
+  { source, ids, selection, nodes }: SettleContext
+): Promise<Buffer> {
+  const api = messages.produce
+  const answer = api.response.decode(frame, version, responseBodyStart(frame, api, version))
+  let changed: ProduceAnswer = answer
+  try {
+    const capture = acceptedBatches(request, answer, source.clusterId, ids, selection).then(accepted =>
+      accepted.length > 0 ? source.capture(accepted) : undefined
+    )
+    await within(capture, request.timeoutMs * HOLD_SHARE_OF_TIMEOUT)
+  } catch (error) {
+    source.logger.error(
+      { err: error },
+      'batches were accepted by the broker but not captured; the producer is told to retry'
+    )
+    changed = withdrawn(changed, `millrace: ${messageOf(error)}`, ids, selection)
+  }
+  if (changed.nodeEndpoints?.length) {
+    changed = { ...changed, nodeEndpoints: await relocate(changed.nodeEndpoints, node => node.nodeId, nodes) }
+  }
+  return changed === answer ? frame : produceFrame(version, frame.readInt32BE(4), changed)
+}
+
+/** The frame of a Produce answer. */
+export function produceFrame(version: number, correlationId: number, answer: ProduceAnswer): Buffer {
+  const { produce } = messages
+  return responseFrame(produce, version, correlationId, produce.response.encode(answer, version))
+}
+
+/** Waits for `work`, but no longer than `ms`. */
+async function within(work: Promise<void>, ms: number): Promise<void> {
+  const { promise, reject } = Promise.withResolvers<never>()
+  const timer = setTimeout(() => reject(new MillraceError('TIMEOUT', `not durable after ${Math.round(ms)} ms`)), ms)
+  try {
+    await Promise.race([work, promise])
+  } finally {
+    clearTimeout(timer)
+  }
+}

@@ -4,12 +4,16 @@ import Database from 'better-sqlite3'
 import { MillraceError, messageOf } from '../errors.ts'
 import type { KafkaRecord } from '../kafka/records.ts'
 
-/** Contentless, so that the text is not stored a second time; words are folded to plain lower-case letters. */
+/**
+ * Contentless, so that the text is not stored a second time; words are folded to plain lower-case letters. FTS5 gathers
+ * 16 MiB before it writes: with its 1 MiB the file is a third larger after gzip, and takes a tenth longer to build.
+ */
 const schema = `
   CREATE VIRTUAL TABLE text USING fts5(
-    key, value, headers, content = '', columnsize = 0, tokenize = 'unicode61 remove_diacritics 2'
+    key, value, headers, content = '', tokenize = 'unicode61 remove_diacritics 2'
   );
   CREATE TABLE record (offset INTEGER PRIMARY KEY, timestamp INTEGER NOT NULL);
+  INSERT INTO text (text, rank) VALUES ('hashsize', 16777216);
   BEGIN`
 
 /** What a file from elsewhere might have so that a harmless query does something else, such as run forever. */

@@ -2,9 +2,10 @@
 // anything starts.
 import { existsSync, readdirSync } from 'node:fs'
 import path from 'node:path'
+import type { ConfigFile } from './connect/config-file.ts'
 import { CONFIG_EXTENSIONS, readConfigFile } from './connect/config-file.ts'
 import type { ArchiveConnector, Connector, SourceConnector } from './connect/connector.ts'
-import type { Fault, Options, RawValue, Values } from './connect/options.ts'
+import type { Fault, Options, Values } from './connect/options.ts'
 import * as option from './connect/options.ts'
 import { formatFault, parseOptions } from './connect/options.ts'
 import { MillraceError } from './errors.ts'
@@ -84,25 +85,35 @@ export const DEFAULT_CONFIG_FILE = 'config/worker.yaml'
 
 /** Reads and checks everything. Throws one CONFIG_INVALID with a line for each fault. */
 export function loadConfiguration(inputs: ConfigInputs, connectors: readonly Connector[]): Configuration {
-  const { worker, faults } = readWorker(inputs)
+  const { worker, faults, sourceOf } = readWorker(inputs)
   const directory = worker['connectors.dir']
-  const configured: Configured[] = []
-  for (const file of directory === undefined ? [] : connectorFiles(directory, faults)) {
-    const one = readConnector(file, connectors, faults)
-    if (one) configured.push(one)
+  if (directory === undefined) throw configError(faults)
+  const files = connectorFiles(directory)
+  if (files === null) {
+    const rule = 'must be a folder that can be read'
+    throw configError([...faults, { source: sourceOf('connectors.dir'), key: 'connectors.dir', rule, got: directory }])
   }
-  const duplicate = configured.find((one, i) => configured.findIndex(other => other.name === one.name) < i)
-  if (duplicate) faults.push({ source: directory!, key: 'name', rule: 'must be used once', got: duplicate.name })
+  const configured: Configured[] = []
+  for (const file of files) {
+    const one = readConnector(file, connectors, faults)
+    if (one === null) continue
+    if (configured.some(({ name }) => name === one.name)) {
+      faults.push({ source: file, key: 'name', rule: 'must be used once', got: one.name })
+    }
+    configured.push(one)
+  }
 
   const sources = configured.filter((one): one is Configured<SourceConnector> => one.connector.type === 'source')
   const archives = configured.filter((one): one is Configured<ArchiveConnector> => one.connector.type === 'sink')
-  const [archive] = archives
-  if (faults.length === 0 && (archive === undefined || archives.length > 1)) {
-    const rule = `must hold exactly one archive connector (${names(connectors, 'sink')})`
-    faults.push({ source: directory!, key: 'connector.class', rule, got: archives.map(one => one.name).join(', ') })
+  // A file of which not even the class is known may be the one.
+  const isLacking = archives.length === 0 && configured.length === files.length
+  if (isLacking || archives.length > 1) {
+    const rule = `must name exactly one archive (${names(connectors, 'sink')})`
+    const got = isLacking ? undefined : archives.map(one => one.name).join(', ')
+    faults.push({ source: directory, key: 'connector.class', rule, got })
   }
   if (faults.length > 0) throw configError(faults)
-  return { worker: worker as WorkerConfig, sources, archive: archive! }
+  return { worker: worker as WorkerConfig, sources, archive: archives[0]! }
 }
 
 /** The worker's own options alone, for commands that need no connector. Throws as `loadConfiguration` does. */
@@ -119,11 +130,16 @@ function configError(faults: readonly Fault[]): MillraceError {
 function readWorker({ file, set = [], env = process.env }: ConfigInputs): {
   worker: Partial<WorkerConfig>
   faults: Fault[]
+  /** Where a key's value comes from. */
+  sourceOf(key: string): string
 } {
   const named = file ?? env['MILLRACE_CONFIG']
   const source = named ?? DEFAULT_CONFIG_FILE
   const found = named !== undefined || existsSync(source)
-  const { values, faults } = found ? readConfigFile(source) : { values: new Map<string, RawValue>(), faults: [] }
+  const { values, fault }: ConfigFile = found ? readConfigFile(source) : { values: new Map() }
+  const sourceOf = (key: string): string => values.get(key)?.source ?? source
+  if (fault) return { worker: {}, faults: [fault], sourceOf }
+  const faults: Fault[] = []
   for (const key of Object.keys(workerOptions)) {
     const variable = `MILLRACE_${key.toUpperCase().replaceAll('.', '_')}`
     const text = env[variable]
@@ -135,33 +151,36 @@ function readWorker({ file, set = [], env = process.env }: ConfigInputs): {
     else values.set(assignment.slice(0, at), { text: assignment.slice(at + 1), source: '--set' })
   }
   const parsed = parseOptions(workerOptions, values, source)
-  return { worker: parsed.values, faults: [...faults, ...parsed.faults] }
+  return { worker: parsed.values, faults: [...faults, ...parsed.faults], sourceOf }
 }
 
-function connectorFiles(directory: string, faults: Fault[]): string[] {
+/** Null when the folder cannot be read. */
+function connectorFiles(directory: string): string[] | null {
   try {
     return readdirSync(directory)
       .filter(name => CONFIG_EXTENSIONS.includes(path.extname(name)))
       .sort()
       .map(name => path.join(directory, name))
   } catch {
-    faults.push({ source: directory, key: 'connectors.dir', rule: 'must be a folder that can be read', got: directory })
-    return []
+    return null
   }
 }
 
 function readConnector(file: string, connectors: readonly Connector[], faults: Fault[]): Configured | null {
-  const read = readConfigFile(file)
-  faults.push(...read.faults)
-  const given = read.values.get('connector.class')
+  const { values, fault } = readConfigFile(file)
+  if (fault) {
+    faults.push(fault)
+    return null
+  }
+  const given = values.get('connector.class')
   const connector = connectors.find(({ name, aliases }) => name === given?.text || aliases.includes(given?.text ?? ''))
   if (connector === undefined) {
     faults.push({ source: file, key: 'connector.class', rule: `must be one of ${names(connectors)}`, got: given?.text })
     return null
   }
-  const parsed = parseOptions({ ...connectorOptions, ...(connector.options as Options) }, read.values, file)
+  const parsed = parseOptions({ ...connectorOptions, ...(connector.options as Options) }, values, file)
   faults.push(...parsed.faults)
-  return { name: String((parsed.values as Record<string, unknown>)['name']), connector, values: parsed.values }
+  return { name: values.get('name')?.text ?? file, connector, values: parsed.values }
 }
 
 function names(connectors: readonly Connector[], type?: Connector['type']): string {

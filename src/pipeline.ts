@@ -74,21 +74,28 @@ export class Pipeline implements AsyncDisposable {
   }
 
   async #flushStream(key: StreamKey, lastOffset: number, deadline: number): Promise<number> {
-    let failure: unknown
+    let failure: unknown = new Error('the store or the cluster has not answered yet')
     for (;;) {
       try {
-        const { end, progressed } = await this.#inTurn(() =>
-          this.#options.sealer.sealNext(key, { toHighWatermark: true })
-        )
-        if (end > lastOffset) return end
-        if (progressed) continue
-        failure = new Error(`the archive reaches offset ${end}, the high watermark is not past ${lastOffset} yet`)
+        const step = this.#inTurn(() => this.#options.sealer.sealNext(key, { toHighWatermark: true }))
+        const done = await before(deadline, step)
+        if (done && done.end > lastOffset) return done.end
+        if (done?.progressed) continue
+        if (done) {
+          failure = new Error(
+            `the archive reaches offset ${done.end}, the high watermark is not past ${lastOffset} yet`
+          )
+        }
       } catch (error) {
         if (!isMillraceError(error) || !error.retriable) throw error
         failure = error
       }
-      if (Date.now() > deadline) {
-        throw new MillraceError('TIMEOUT', `${key.topic}-${key.partition}: ${messageOf(failure)}`, { cause: failure })
+      if (Date.now() >= deadline) {
+        const hint = isMillraceError(failure) ? failure.hint : undefined
+        throw new MillraceError('TIMEOUT', `${key.topic}-${key.partition}: ${messageOf(failure)}`, {
+          cause: failure,
+          hint
+        })
       }
       await delay(FLUSH_POLL_MS)
     }
@@ -158,5 +165,16 @@ export class Pipeline implements AsyncDisposable {
     const mine = this.#turn.then(work, work)
     this.#turn = mine
     return mine
+  }
+}
+
+/** The outcome of `work`; null when it is not there by the deadline. Then it goes on by itself. */
+async function before<T>(deadline: number, work: Promise<T>): Promise<T | null> {
+  const { promise, resolve } = Promise.withResolvers<null>()
+  const timer = setTimeout(resolve, Math.max(0, deadline - Date.now()), null)
+  try {
+    return await Promise.race([work, promise])
+  } finally {
+    clearTimeout(timer)
   }
 }

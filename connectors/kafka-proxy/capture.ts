@@ -40,7 +40,7 @@ export async function acceptedBatches(
     for (const { index, errorCode, baseOffset } of appended) {
       const batch = sent.get(`${response.name ?? response.topicId}/${index}`)
       if (!batch) continue
-      const topicId = response.topicId ?? (await ids.idOf(topic))
+      const topicId = response.topicId ?? (await ids.idOf(topic, baseOffset))
       accepted.push({
         stream: { clusterId, topic, topicId, partition: index },
         baseOffset,

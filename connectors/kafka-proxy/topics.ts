@@ -27,14 +27,21 @@ export class TopicIds {
 
   learn(topics: ResponseOf<typeof messages.metadata>['topics']): void {
     for (const { name, topicId, errorCode } of topics) {
-      if (errorCode === 0 && name !== null && topicId !== undefined) this.#set(name, topicId)
+      if (name === null) continue
+      if (errorCode === 0 && topicId !== undefined) this.#set(name, topicId)
+      // Answers below version 10 have no ids: this client may have been told of a new topic with an old name.
+      else this.#ids.delete(name)
     }
   }
 
-  /** The id of a topic; asks the cluster when no metadata has passed by yet. Throws BROKER_ERROR when there is none. */
-  async idOf(name: string): Promise<string> {
+  /**
+   * The id of the topic that took a batch at an offset; asks the cluster when no metadata has passed by yet, and at offset
+   * 0, where a new topic with an old name begins: clients that know the name need no metadata for it.
+   * Throws BROKER_ERROR when there is none.
+   */
+  async idOf(name: string, baseOffset: number): Promise<string> {
     const known = this.#ids.get(name)
-    if (known !== undefined) return known
+    if (known !== undefined && baseOffset > 0) return known
     await this.#ask([name])
     return this.#found(this.#ids.get(name), name)
   }

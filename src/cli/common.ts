@@ -9,6 +9,7 @@ import { bundledConnectors } from '../bundled-connectors.ts'
 import type { ConfigInputs, Configuration } from '../config.ts'
 import { DEFAULT_CONFIG_FILE, loadConfiguration } from '../config.ts'
 import { dataFolders } from '../data-folders.ts'
+import { MillraceError } from '../errors.ts'
 
 /** The exit code of a command that was stopped by Ctrl-C. */
 export const INTERRUPTED = 130
@@ -27,8 +28,18 @@ export function commonFlags<T>(yargs: Argv<T>): Argv<T & CommonFlags> {
       requiresArg: true,
       describe: `Worker file (default: $MILLRACE_CONFIG, else ${DEFAULT_CONFIG_FILE})`
     })
-    .option('set', { type: 'string', array: true, requiresArg: true, describe: 'Override a key: --set key=value' })
+    .option('set', { type: 'string', array: true, nargs: 1, describe: 'Override a key: --set key=value' })
     .option('json', { type: 'boolean', default: false, describe: 'Print JSON' })
+    .check(givenOnce)
+}
+
+/** yargs makes a list of what is given twice. Throws USAGE. */
+function givenOnce({ config, archive }: { config?: unknown; archive?: unknown }): true {
+  for (const [flag, value] of Object.entries({ config, archive })) {
+    if (Array.isArray(value))
+      throw new MillraceError('USAGE', `--${flag}: must be given once (got ${value.join(', ')})`)
+  }
+  return true
 }
 
 /** Flags of commands that read an archive. */

@@ -35,7 +35,10 @@ export const flushCommand: CommandModule<object, FlushFlags> = {
       timeout.data + GRACE_MS
     )
     if (flags.json) return printLine(JSON.stringify(report))
-    if (report.partitions.length === 0) return printLine('nothing to flush: the archive holds all that was captured')
+    if (report.partitions.length === 0) {
+      const what = flags.topic === undefined ? '' : ` of ${flags.topic}`
+      return printLine(`nothing to flush: the archive holds all that was captured${what}`)
+    }
     for (const { topic, partition, archivedThrough } of report.partitions) {
       printLine(`${topic}-${partition}: archived through offset ${archivedThrough}`)
     }

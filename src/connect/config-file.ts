@@ -2,39 +2,39 @@
 import { readFileSync } from 'node:fs'
 import path from 'node:path'
 import { parseDocument } from 'yaml'
-import { MillraceError, messageOf } from '../errors.ts'
+import { messageOf } from '../errors.ts'
 import type { Fault, RawValue } from './options.ts'
 
 export interface ConfigFile {
   readonly values: Map<string, RawValue>
-  readonly faults: Fault[]
+  /** Why nothing could be read of it: then there are no values. */
+  readonly fault?: Fault
 }
 
 export const CONFIG_EXTENSIONS: readonly string[] = ['.yaml', '.yml', '.json', '.properties']
 
 /**
- * Reads one file. `${env:NAME}` in a value is replaced by that environment variable.
- * Throws CONFIG_INVALID when it cannot be read or is not of its format; faults of single keys are returned.
+ * Reads one file. `${env:NAME}` in a value is replaced by that environment variable. What is wrong is returned, so that a
+ * user sees all of it at once: for the whole file as `fault`, for one key with its value.
  */
 export function readConfigFile(file: string): ConfigFile {
-  let content: string
   try {
-    content = readFileSync(file, 'utf8')
-  } catch (cause) {
-    throw new MillraceError('CONFIG_INVALID', `${file}: cannot be read: ${messageOf(cause)}`, { cause })
+    const content = readFileSync(file, 'utf8')
+    const isProperties = path.extname(file) === '.properties'
+    return { values: flatten(file, isProperties ? parseProperties(content) : parseTree(content)) }
+  } catch (error) {
+    return { values: new Map(), fault: { source: file, rule: `cannot be read: ${messageOf(error)}` } }
   }
-  const extension = path.extname(file)
-  const entries = extension === '.properties' ? parseProperties(content) : parseTree(file, content)
-  return flatten(file, entries)
 }
 
-function parseTree(file: string, content: string): [string, unknown][] {
+/** Throws, with the place in the message, what is wrong with the text. */
+function parseTree(content: string): [string, unknown][] {
   // YAML 1.2 contains JSON, and this parser names line and column of what is wrong in either.
   const document = parseDocument(content)
   const [error] = document.errors
-  if (error) throw new MillraceError('CONFIG_INVALID', `${file}: ${error.message.split('\n')[0]}`)
+  if (error) throw new Error(error.message.split('\n')[0]!.replace(/:$/, ''))
   const tree: unknown = document.toJS() ?? {}
-  if (!isMap(tree)) throw new MillraceError('CONFIG_INVALID', `${file}: must be a map of keys to values`)
+  if (!isMap(tree)) throw new Error('it must hold keys with values')
   // Connect's REST shape: {"name": …, "config": {…}}.
   const config = tree['config']
   return Object.entries(isMap(config) ? { ...config, name: tree['name'] ?? config['name'] } : tree)
@@ -51,33 +51,29 @@ function parseProperties(content: string): [string, unknown][] {
     })
 }
 
-function flatten(file: string, entries: [string, unknown][]): ConfigFile {
+function flatten(file: string, entries: [string, unknown][]): Map<string, RawValue> {
   const values = new Map<string, RawValue>()
-  const faults: Fault[] = []
   for (const [key, value] of entries) {
     if (value === undefined || value === null) continue
     if (isMap(value) || (Array.isArray(value) && value.some(item => typeof item === 'object'))) {
-      faults.push({
-        source: file,
-        key,
-        rule: 'must be a single value: write nested keys with dots',
-        got: JSON.stringify(value)
-      })
-      continue
+      const broken = 'must be a single value: write nested keys with dots'
+      values.set(key, { text: JSON.stringify(value), source: file, broken })
+    } else {
+      values.set(key, { ...withEnvironment(Array.isArray(value) ? value.join(',') : String(value)), source: file })
     }
-    const text = Array.isArray(value) ? value.join(',') : String(value)
-    const missing: string[] = []
-    const resolved = text.replace(/\$\{env:([^}]*)\}/g, (_, name: string) => {
-      const found = process.env[name]
-      if (found === undefined) missing.push(name)
-      return found ?? ''
-    })
-    if (missing.length > 0) {
-      faults.push({ source: file, key, rule: `environment variable ${missing.join(', ')} must be set`, got: text })
-    }
-    values.set(key, { text: resolved, source: file })
   }
-  return { values, faults }
+  return values
+}
+
+function withEnvironment(text: string): Omit<RawValue, 'source'> {
+  const missing: string[] = []
+  const resolved = text.replace(/\$\{env:([^}]*)\}/g, (_, name: string) => {
+    const found = process.env[name]
+    if (found === undefined) missing.push(name)
+    return found ?? ''
+  })
+  if (missing.length === 0) return { text: resolved }
+  return { text, broken: `environment variable ${missing.join(', ')} must be set` }
 }
 
 function isMap(value: unknown): value is Record<string, unknown> {

@@ -22,18 +22,22 @@ export interface RawValue {
   readonly text: string
   /** The file, variable or flag that a message should name. */
   readonly source: string
+  /** The rule that it breaks whatever its key means: then the text is not looked at. */
+  readonly broken?: string
 }
 
 /** What is wrong with one key, ready to be printed on a line of its own. */
 export interface Fault {
   readonly source: string
-  readonly key: string
+  /** Absent when all of the source is at fault. */
+  readonly key?: string
   readonly rule: string
   readonly got?: string | undefined
 }
 
 export function formatFault({ source, key, rule, got }: Fault): string {
-  return `${source}: ${key}: ${rule}${got === undefined ? '' : ` (got ${JSON.stringify(got)})`}`
+  const place = key === undefined ? source : `${source}: ${key}`
+  return `${place}: ${rule}${got === undefined ? '' : ` (got ${JSON.stringify(got)})`}`
 }
 
 /** Checks all of `raw` against the table: unknown keys, missing keys and wrong values are faults, each on its own. */
@@ -43,11 +47,16 @@ export function parseOptions<D extends Options>(
   source: string
 ): { values: Values<D>; faults: Fault[] } {
   const faults: Fault[] = []
-  for (const [key, { text, source }] of raw) {
-    if (!(key in options)) faults.push({ source, key, rule: unknownKeyRule(key, Object.keys(options)), got: text })
+  const broken: string[] = []
+  for (const [key, given] of raw) {
+    const rule = given.broken ?? (Object.hasOwn(options, key) ? undefined : unknownKeyRule(key, Object.keys(options)))
+    if (rule !== undefined) faults.push({ source: given.source, key, rule, got: given.text })
+    if (given.broken !== undefined) broken.push(key)
   }
   const values: Record<string, unknown> = {}
   for (const [key, option] of Object.entries(options)) {
+    // A required key that was written in a broken way, or nested in one, is not missing too.
+    if (broken.some(one => key === one || key.startsWith(`${one}.`))) continue
     const given = raw.get(key)
     const text = given?.text ?? option.default
     if (text === undefined) {
@@ -102,7 +111,9 @@ function measured(value: string, units: Readonly<Record<string, number>>): numbe
 
 /** A number of bytes: 67108864, 64MiB. */
 export function bytes(min: number, max = Number.MAX_SAFE_INTEGER): z.ZodType<number, string> {
-  return rule(`must be a size from ${formatBytes(min)} to ${formatBytes(max)}, such as 64MiB`, value => {
+  const range =
+    max === Number.MAX_SAFE_INTEGER ? `${formatBytes(min)} or more` : `from ${formatBytes(min)} to ${formatBytes(max)}`
+  return rule(`must be a size, ${range}, such as 64MiB`, value => {
     const size = measured(value, byteUnits)
     return size !== undefined && size >= min && size <= max ? size : undefined
   })

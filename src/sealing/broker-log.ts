@@ -1,4 +1,5 @@
 // The broker's side of sealing: how far its log is safe, whether it stores what it was sent, and what was not captured.
+import { MillraceError } from '../errors.ts'
 import type { Admin, TopicSettings } from '../kafka/admin.ts'
 import type { CanonicalBatch } from '../kafka/batch.ts'
 import { batchesOf } from '../kafka/batch.ts'
@@ -6,6 +7,7 @@ import type { Cluster } from '../kafka/cluster.ts'
 import { EARLIEST, LATEST } from '../kafka/cluster.ts'
 import type { Gap } from '../segment/manifest.ts'
 import type { StreamKey } from '../wal/stream.ts'
+import { streamId } from '../wal/stream.ts'
 import type { OffsetRange } from './settle.ts'
 
 export interface LogState {
@@ -22,11 +24,16 @@ export interface LogState {
 /** Topic settings are asked for again after this time. */
 const SETTINGS_TTL_MS = 60_000
 
+/** A broker that has just heard of other brokers' topics may not know this one yet: only after so long is it believed gone. */
+const GONE_AFTER_MS = 5_000
+
 const GONE: LogState = { exists: false, start: 0, end: Number.MAX_SAFE_INTEGER, rewrites: false }
 
 export class BrokerLog {
   readonly #cluster: Cluster
   readonly #admin: Admin
+  /** By stream: since when the cluster says that it does not know the topic. */
+  readonly #missingSince = new Map<string, number>()
   readonly #settings = new Map<string, { readonly until: number; readonly value: TopicSettings }>()
 
   constructor(cluster: Cluster, admin: Admin) {
@@ -37,13 +44,24 @@ export class BrokerLog {
   /** The state of a partition's log. Throws BROKER_ERROR, BROKER_UNREACHABLE. */
   async state(stream: StreamKey): Promise<LogState> {
     const [found] = await this.#cluster.refresh([stream.topic])
-    if (found?.topicId !== stream.topicId) return GONE
+    if (found?.topicId !== stream.topicId) return this.#gone(stream)
+    this.#missingSince.delete(streamId(stream))
     return {
       exists: true,
       start: await this.#cluster.listOffset(stream, EARLIEST),
       end: await this.#cluster.listOffset(stream, LATEST),
       rewrites: await this.rewrites(stream.topic)
     }
+  }
+
+  #gone(stream: StreamKey): LogState {
+    const id = streamId(stream)
+    const since = this.#missingSince.get(id) ?? Date.now()
+    this.#missingSince.set(id, since)
+    if (Date.now() - since >= GONE_AFTER_MS) return GONE
+    throw new MillraceError('BROKER_ERROR', `the cluster does not know topic ${stream.topic} (${stream.topicId})`, {
+      retriable: true
+    })
   }
 
   /** Whether a topic's settings make the broker store batches otherwise than they are sent: other times, other codec. */
@@ -67,12 +85,14 @@ export class BrokerLog {
   ): Promise<{ batches: CanonicalBatch[]; gap?: Gap }> {
     const [{ from, to }] = holes
     if (!exists) return { batches: [], gap: { from, to, reason: 'unavailable' } }
-    if (from < start) return { batches: [], gap: { from, to: Math.min(to, start), reason: 'retention' } }
-    const { records } = await this.#cluster.fetchLog(stream, from)
+    if (to <= start) return { batches: [], gap: { from, to, reason: 'retention' } }
+    // The log may start inside a batch (kafka-delete-records); then all of that batch is still there.
+    const { records } = await this.#cluster.fetchLog(stream, Math.max(from, start))
     const fetched = [...batchesOf(records)].filter(({ header }) => header.lastOffset >= from)
     const [first] = fetched
     if (first && first.header.baseOffset > from) {
-      return { batches: [], gap: { from, to: Math.min(to, first.header.baseOffset), reason: 'compacted' } }
+      const reason = from < start ? 'retention' : 'compacted'
+      return { batches: [], gap: { from, to: Math.min(to, first.header.baseOffset), reason } }
     }
     const overlaps = ({ header }: CanonicalBatch): boolean =>
       holes.some(hole => header.baseOffset < hole.to && header.lastOffset >= hole.from)

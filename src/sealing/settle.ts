@@ -43,37 +43,69 @@ export function settle(
     position = Math.max(position, offset)
   }
 
-  for (const candidates of byBase(entries)) {
-    const { baseOffset } = candidates[0]!
-    if (baseOffset < position || baseOffset >= to) continue
-    const chosen = choose(candidates, fetchedOnly)
-    if (chosen === null || chosen.lastOffset >= to) continue
-    reach(baseOffset)
-    line.push(chosen)
-    position = chosen.lastOffset + 1
+  for (const entry of trusted(entries, fetchedOnly)) {
+    if (entry.baseOffset < position || entry.lastOffset >= to) continue
+    reach(entry.baseOffset)
+    line.push(entry)
+    position = entry.lastOffset + 1
   }
   reach(to)
   return { line, holes }
 }
 
-/** The entry that stands for its offset: the broker's own, else the one capture that nothing contradicts. */
-function choose(candidates: readonly WalEntry[], fetchedOnly: boolean): WalEntry | null {
-  const fetched = candidates.findLast(({ flags }) => flags & FrameFlag.FETCHED)
-  if (fetched) return fetched
-  if (fetchedOnly || candidates.some(({ flags }) => flags & FrameFlag.PROVISIONAL)) return null
-  const [first] = candidates
-  return candidates.every(({ crc, lastOffset }) => crc === first!.crc && lastOffset === first!.lastOffset)
-    ? first!
-    : null
+/** In offset order and without overlap: the broker's own, and where there is none, the captures that nothing contradicts. */
+function trusted(entries: readonly WalEntry[], fetchedOnly: boolean): readonly WalEntry[] {
+  const fetched = withoutOverlap(entries.filter(isFetched))
+  if (fetchedOnly) return fetched
+  const captured = uncontradicted(entries.filter(entry => !isFetched(entry)))
+  if (fetched.length === 0) return captured
+  let next = 0
+  const elsewhere = captured.filter(({ baseOffset, lastOffset }) => {
+    while (next < fetched.length && fetched[next]!.lastOffset < baseOffset) next++
+    return next === fetched.length || fetched[next]!.baseOffset > lastOffset
+  })
+  return [...fetched, ...elsewhere].sort((a, b) => a.baseOffset - b.baseOffset)
 }
 
-function* byBase(entries: readonly WalEntry[]): Generator<readonly WalEntry[]> {
-  for (let start = 0; start < entries.length; ) {
-    let end = start + 1
-    while (entries[end]?.baseOffset === entries[start]!.baseOffset) end++
-    yield entries.slice(start, end)
-    start = end
+function isFetched({ flags }: WalEntry): boolean {
+  return (flags & FrameFlag.FETCHED) !== 0
+}
+
+/** Of two at one offset the later one: the broker's log may have been compacted between. */
+function withoutOverlap(fetched: readonly WalEntry[]): WalEntry[] {
+  const kept: WalEntry[] = []
+  for (const entry of fetched) {
+    const last = kept.at(-1)
+    if (last?.baseOffset === entry.baseOffset) kept[kept.length - 1] = entry
+    else if (last === undefined || last.lastOffset < entry.baseOffset) kept.push(entry)
   }
+  return kept
+}
+
+/**
+ * The captures that are not provisional and share no offset with another batch. After a change of leader offsets are used
+ * again, by batches that need not begin where the lost ones did.
+ */
+function uncontradicted(captured: readonly WalEntry[]): WalEntry[] {
+  const doubtful = new Set<WalEntry>()
+  const distinct: WalEntry[] = []
+  /** Of those so far the one that reaches furthest: if a later one overlaps any of them, it overlaps this one. */
+  let furthest: WalEntry | undefined
+  for (const entry of captured) {
+    if (entry.flags & FrameFlag.PROVISIONAL) doubtful.add(entry)
+    if (furthest !== undefined && entry.baseOffset <= furthest.lastOffset) {
+      const isTwin = isSame(entry, furthest) && !doubtful.has(entry) && !doubtful.has(furthest)
+      if (isTwin) continue
+      doubtful.add(entry).add(furthest)
+    }
+    distinct.push(entry)
+    if (furthest === undefined || entry.lastOffset > furthest.lastOffset) furthest = entry
+  }
+  return distinct.filter(entry => !doubtful.has(entry))
+}
+
+function isSame(a: WalEntry, b: WalEntry): boolean {
+  return a.baseOffset === b.baseOffset && a.lastOffset === b.lastOffset && a.crc === b.crc
 }
 
 /**

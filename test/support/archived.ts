@@ -54,3 +54,23 @@ export async function manifests(folder: string, topic: string, partition: number
     })
   )
 }
+
+/** Where two logs differ first: null when they are equal, else what stands there in each, for the message of a test. */
+export function logDifference(archived: Buffer, brokers: Buffer): object | null {
+  if (archived.equals(brokers)) return null
+  const [ours, theirs] = [batchesAt(archived), batchesAt(brokers)]
+  const place = ours.findIndex((batch, i) => batch !== theirs[i])
+  const at = place < 0 ? ours.length : place
+  return { batch: at, archived: ours.slice(at, at + 3), brokers: theirs.slice(at, at + 3) }
+}
+
+/** One text for each batch of a log: its offsets, size and CRC. */
+function batchesAt(log: Buffer): string[] {
+  const batches: string[] = []
+  for (let at = 0; at + 27 <= log.length; at += log.readInt32BE(at + 8) + 12) {
+    const base = Number(log.readBigInt64BE(at))
+    const crc = log.readUInt32BE(at + 17).toString(16)
+    batches.push(`${base}-${base + log.readInt32BE(at + 23)}, ${log.readInt32BE(at + 8) + 12} bytes, CRC ${crc}`)
+  }
+  return batches
+}

@@ -45,7 +45,7 @@ describe('ids', () => {
     const { cluster, asked } = clusterOf({})
     const ids = new TopicIds(cluster)
     ids.learn([seen('orders', 'A'), seen('gone', 'B', 3), seen(null, 'C'), seen('old')])
-    expect(await ids.idOf('orders')).toBe('A')
+    expect(await ids.idOf('orders', 7)).toBe('A')
     expect(await ids.nameOf('A')).toBe('orders')
     expect(['A', 'B', 'C'].map(id => ids.knownName(id))).toEqual(['orders', undefined, undefined])
     expect(asked).toEqual([])
@@ -54,7 +54,7 @@ describe('ids', () => {
   test('are asked for once when they are new', async () => {
     const { cluster, asked } = clusterOf({ orders: 'A', bills: 'B' })
     const ids = new TopicIds(cluster)
-    expect([await ids.idOf('orders'), await ids.idOf('orders')]).toEqual(['A', 'A'])
+    expect([await ids.idOf('orders', 7), await ids.idOf('orders', 7)]).toEqual(['A', 'A'])
     expect(asked).toEqual([['orders']])
     expect([await ids.nameOf('B'), await ids.nameOf('A')]).toEqual(['bills', 'orders'])
     expect(asked).toEqual([['orders'], null])
@@ -64,16 +64,30 @@ describe('ids', () => {
     const ids = new TopicIds(clusterOf({}).cluster)
     ids.learn([seen('orders', 'A')])
     ids.learn([seen('orders', 'B')])
-    expect(await ids.idOf('orders')).toBe('B')
+    expect(await ids.idOf('orders', 7)).toBe('B')
     expect([await ids.nameOf('A'), await ids.nameOf('B')]).toEqual(['orders', 'orders'])
+  })
+
+  test.each([
+    ['a client has seen metadata without ids', (ids: TopicIds) => ids.learn([seen('orders')]), 7],
+    ['a client has heard that it is gone', (ids: TopicIds) => ids.learn([seen('orders', undefined, 3)]), 7],
+    ['a batch begins the log', () => {}, 0]
+  ])('of a topic are asked for again when %s', async (_, happens, offset) => {
+    const { cluster, topics } = clusterOf({ orders: 'A' })
+    const ids = new TopicIds(cluster)
+    expect(await ids.idOf('orders', 7)).toBe('A')
+    topics['orders'] = 'B'
+    expect(await ids.idOf('orders', 7)).toBe('A')
+    happens(ids)
+    expect(await ids.idOf('orders', offset)).toBe('B')
   })
 
   test('that nobody knows are an error, and are asked for again', async () => {
     const { cluster, topics } = clusterOf({})
     const ids = new TopicIds(cluster)
-    await expect(ids.idOf('new')).rejects.toThrow('does not know topic new')
+    await expect(ids.idOf('new', 7)).rejects.toThrow('does not know topic new')
     await expect(ids.nameOf('N')).rejects.toThrow('does not know topic N')
     topics['new'] = 'N'
-    expect(await ids.idOf('new')).toBe('N')
+    expect(await ids.idOf('new', 7)).toBe('N')
   })
 })

@@ -1,0 +1,384 @@
+// What becomes the record, against a real broker: several workers on one archive, crashes at the worst moment, captures
+// that the broker contradicts, and what the broker has changed, deleted or compacted before it was sealed.
+import { watch } from 'node:fs'
+import { readdir } from 'node:fs/promises'
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import { parseAddress } from '../../src/kafka/address.ts'
+import type { CanonicalBatch } from '../../src/kafka/batch.ts'
+import { batchesOf, encodeBatch } from '../../src/kafka/batch.ts'
+import { Cluster, EARLIEST, LATEST } from '../../src/kafka/cluster.ts'
+import type { SegmentManifest } from '../../src/segment/manifest.ts'
+import { WalReader } from '../../src/wal/reader.ts'
+import type { StreamKey } from '../../src/wal/stream.ts'
+import { Wal } from '../../src/wal/wal.ts'
+import { manifests } from '../support/archived.ts'
+import type { Worker } from '../support/millrace.ts'
+import { startMillrace } from '../support/millrace.ts'
+import { describeWith, useKafka, useOwnKafka } from '../support/servers.ts'
+import type { Acknowledged } from '../support/topics.ts'
+import { createTopic, produceUntil, send, withAdmin } from '../support/topics.ts'
+import { until } from '../support/until.ts'
+import {
+  archiveFolder,
+  dataPath,
+  expectAcknowledged,
+  expectBrokersLog,
+  expectClean,
+  flush,
+  useWorker
+} from '../support/workers.ts'
+
+const needs = ['kafka', 'kafka-files'] as const
+
+/** The records of a search in everything that the worker reaches, oldest first. */
+async function found(worker: Worker, topic: string, query: string, ...more: string[]) {
+  const flags = ['--topic', topic, '--json', '--order', 'oldest', '--limit', '1000000', ...more]
+  const { code, stdout, stderr } = await worker.command(['search', query, ...flags])
+  expect(code, stderr).toBe(0)
+  const lines = stdout.split('\n').filter(Boolean)
+  return lines.map(line => JSON.parse(line) as { topicId: string; partition: number; offset: number; value: string })
+}
+
+/** Nothing of a topic waits in the worker's WAL: all of it was released. */
+async function expectReleased(worker: Worker, topic: string): Promise<void> {
+  const { code, stdout, stderr } = await worker.command(['flush', '--topic', topic, '--json'])
+  expect(code, stderr).toBe(0)
+  expect(JSON.parse(stdout)).toEqual({ partitions: [] })
+}
+
+/** The names of a topic's objects in the archive that this matches, without the folder of the topic. */
+async function objects(worker: Worker, topic: string, pattern: RegExp): Promise<string[]> {
+  const names = await readdir(archiveFolder(worker), { recursive: true })
+  return names
+    .flatMap(name => name.split(`${topic}/`)[1] ?? [])
+    .filter(name => pattern.test(name))
+    .sort()
+}
+
+/** From the root on each begins where the one before ends, and together they cover [0, end). */
+function expectContiguous(segments: readonly SegmentManifest[], end: number): void {
+  expect(segments.map(({ baseOffset }) => baseOffset)).toEqual([0, ...segments.slice(0, -1).map(one => one.nextOffset)])
+  expect(segments.at(-1)?.nextOffset).toBe(end)
+}
+
+async function endOf(topic: string, partition = 0): Promise<number> {
+  const offsets = await withAdmin(useKafka().bootstrap, admin => admin.fetchTopicOffsets(topic))
+  return Number(offsets.find(one => one.partition === partition)!.high)
+}
+
+describeWith(needs, 'two workers with one archive', () => {
+  const one = useWorker(() => ({ worker: { 'segment.bytes': '1MiB' } }))
+  let other: Worker
+  beforeAll(async () => {
+    other = await startMillrace({ bootstrap: useKafka().bootstrap, archiveUrl: one().archiveUrl })
+  })
+  afterAll(() => other?.dispose())
+
+  test('make one chain of what each captured of the same partitions, with every record in it once', async () => {
+    const topic = await createTopic(useKafka().bootstrap, { partitions: 2 })
+    for (const partition of [0, 1]) {
+      await send(one().bootstrap, topic, [[{ value: 'the first record decides where the archive begins' }]], {
+        partition
+      })
+    }
+    await flush(one(), topic)
+    const acknowledged: Acknowledged = new Map()
+    for (let round = 0; round < 3; round++) {
+      const running = new AbortController()
+      const load = Promise.all(
+        [one(), one(), other, other].map(({ bootstrap }, i) =>
+          produceUntil(running.signal, { bootstrap, topic, name: `${round} ${i}` }, acknowledged)
+        )
+      )
+      const before = acknowledged.size
+      await until(() => acknowledged.size > before + 200, { what: 'records are acknowledged', timeout: 30_000 })
+      // Both at once, while the load goes on: each meets what the other has just put.
+      await Promise.all([flush(one(), topic), flush(other, topic)])
+      running.abort()
+      await load
+    }
+    await Promise.all([flush(one(), topic), flush(other, topic)])
+    await expectAcknowledged(topic, acknowledged)
+    for (const partition of [0, 1]) {
+      expectContiguous(await manifests(archiveFolder(one()), topic, partition), await endOf(topic, partition))
+      await expectBrokersLog(one(), topic, partition)
+    }
+    for (const worker of [one(), other]) {
+      await expectReleased(worker, topic)
+      await expectClean(worker, topic)
+      const records = await found(worker, topic, 'load')
+      const byPlace = new Map(records.map(({ partition, offset, value }) => [`${partition}@${offset}`, value]))
+      expect(byPlace.size).toBe(records.length)
+      for (const [place, value] of acknowledged) expect(byPlace.get(place)).toBe(value)
+    }
+    expect(await objects(one(), topic, /extra\//)).toEqual([])
+  })
+
+  test('keep what one captured before the archive began with the other', async () => {
+    const topic = await createTopic(useKafka().bootstrap)
+    await send(one().bootstrap, topic, [[{ value: 'early' }], [{ value: 'earlier than the archive' }]])
+    await send(other.bootstrap, topic, [[{ value: 'late' }]])
+    await flush(other, topic)
+    expect((await manifests(archiveFolder(one()), topic, 0)).map(({ gaps }) => gaps)).toEqual([
+      [{ from: 0, to: 2, reason: 'not-requested' }]
+    ])
+    await flush(one(), topic)
+    await expectReleased(one(), topic)
+    await expectClean(one(), topic)
+    expect(await objects(one(), topic, /extra\//)).toEqual([
+      expect.stringMatching(/^[\w-]{22}\/0\/extra\/0{20}-[0-9a-f]{8}\.tar\.gz$/),
+      expect.stringMatching(/^[\w-]{22}\/0\/extra\/0{19}1-[0-9a-f]{8}\.tar\.gz$/)
+    ])
+  })
+})
+
+describeWith(needs, 'a worker that dies when a segment has just been put', () => {
+  const worker = useWorker(() => ({ worker: { 'segment.bytes': '1MiB' } }))
+
+  test('finds it after the restart, releases what it holds, and puts none twice', async () => {
+    const topic = await createTopic(useKafka().bootstrap)
+    const folder = archiveFolder(worker())
+    const value = () => crypto.randomUUID().repeat(200)
+    let restarts = 0
+    for (let round = 0; round < 4; round++) {
+      const batches = Array.from({ length: 6 }, () => Array.from({ length: 60 }, () => ({ value: value() })))
+      await send(worker().bootstrap, topic, batches)
+      const put = Promise.withResolvers<void>()
+      const watcher = watch(folder, { recursive: true }, (_, name) => {
+        if (name?.includes(topic) && name.endsWith('.tar.gz')) put.resolve()
+      })
+      const flushed = worker().command(['flush', '--topic', topic])
+      await put.promise
+      watcher.close()
+      await worker().kill9()
+      const { code } = await flushed
+      if (code !== 0) restarts++
+      await worker().start()
+    }
+    // A flush that was answered before the kill tests nothing; most are not.
+    expect(restarts).toBeGreaterThan(0)
+    await flush(worker(), topic)
+    expectContiguous(await manifests(folder, topic, 0), await endOf(topic))
+    await expectBrokersLog(worker(), topic)
+    await expectClean(worker(), topic)
+    await expectReleased(worker(), topic)
+    expect(await objects(worker(), topic, /extra\//)).toEqual([])
+  })
+})
+
+describeWith(needs, 'a capture that the broker contradicts', () => {
+  const worker = useWorker()
+
+  /** Puts a batch into the WAL of a worker that does not run, as if it had been captured. */
+  async function capture(stream: StreamKey, baseOffset: number, batch: CanonicalBatch): Promise<void> {
+    await using wal = await Wal.open({ directory: dataPath(worker(), 'wal'), maxBytes: 1024 ** 3 })
+    const lastOffset = baseOffset + batch.header.lastOffset
+    const { recordCount } = batch.header
+    await wal.append([{ stream, baseOffset, lastOffset, recordCount, flags: 0, chunks: [batch.toWire()] }])
+  }
+
+  function streamOf(topic: string): StreamKey {
+    using wal = WalReader.open(dataPath(worker(), 'wal'))
+    return wal.streams().find(stream => stream.topic === topic)!
+  }
+
+  const wrong = (count: number): CanonicalBatch =>
+    encodeBatch(
+      Array.from({ length: count }, (_, offset) => ({
+        offset,
+        timestamp: 1_764_072_000_000,
+        key: null,
+        value: Buffer.from('never accepted'),
+        headers: []
+      }))
+    )
+
+  test.each([
+    ['at the offset of another', 1, 1],
+    ['over two others', 0, 2],
+    ['in the place of one that was not captured, and into the next', 2, 3]
+  ])('%s is put beside the main line, which has the broker’s own', async (_, offset, count) => {
+    const topic = await createTopic(useKafka().bootstrap)
+    await send(worker().bootstrap, topic, [[{ value: 'a' }], [{ value: 'b' }]])
+    await send(useKafka().bootstrap, topic, [[{ value: 'c' }, { value: 'd' }]])
+    await send(worker().bootstrap, topic, [[{ value: 'e' }, { value: 'f' }]])
+    await worker().kill9()
+    await capture(streamOf(topic), offset, wrong(count))
+    await worker().start()
+    await flush(worker(), topic)
+    await expectBrokersLog(worker(), topic)
+    await expectExtra(topic, offset)
+  })
+
+  test('when the archive already has the other one is put beside it too', async () => {
+    const topic = await createTopic(useKafka().bootstrap)
+    await send(worker().bootstrap, topic, [[{ value: 'a' }], [{ value: 'b' }]])
+    await worker().kill9()
+    const stream = streamOf(topic)
+    await worker().start()
+    await flush(worker(), topic)
+    await worker().kill9()
+    await capture(stream, 1, wrong(1))
+    await worker().start()
+    await flush(worker(), topic)
+    await expectBrokersLog(worker(), topic)
+    await expectExtra(topic, 1)
+  })
+
+  async function expectExtra(topic: string, offset: number): Promise<void> {
+    const name = String(offset).padStart(20, '0')
+    expect(await objects(worker(), topic, /extra\//)).toEqual([
+      expect.stringMatching(new RegExp(`^[\\w-]{22}/0/extra/${name}-[0-9a-f]{8}\\.tar\\.gz$`))
+    ])
+    const warnings = (await worker().logs())
+      .split('\n')
+      .filter(line => line.includes('"level":40') && line.includes(topic))
+    expect(warnings.map(line => JSON.parse(line))).toMatchObject([
+      { offset, msg: expect.stringMatching('as an extra') }
+    ])
+    await expectReleased(worker(), topic)
+    await expectClean(worker(), topic)
+  }
+})
+
+describeWith(needs, 'what the broker changes', () => {
+  const worker = useWorker()
+
+  /** As kafka-delete-records does. */
+  async function deleteBelow(topic: string, offset: number): Promise<void> {
+    await withAdmin(useKafka().bootstrap, async admin => {
+      await admin.fetchTopicMetadata({ topics: [topic] })
+      await admin.deleteTopicRecords({ topic, partitions: [{ partition: 0, offset: String(offset) }] })
+    })
+  }
+
+  test('a wrong max timestamp is set right as the broker does, and noted', async () => {
+    const topic = await createTopic(useKafka().bootstrap)
+    // kafkajs writes the first and the last timestamp into the header, whatever lies between.
+    const now = Date.now()
+    await send(worker().bootstrap, topic, [
+      [{ value: 'in order', timestamp: String(now) }],
+      [{ value: 'explicit', timestamp: '1700000000000' }, { value: 'by default' }],
+      [{ value: 'by default' }, { value: 'explicit', timestamp: '1700000000000' }],
+      [
+        { value: 'ahead', timestamp: String(now + 1_000) },
+        { value: 'behind', timestamp: String(now) }
+      ]
+    ])
+    await flush(worker(), topic)
+    await expectBrokersLog(worker(), topic)
+    const [segment] = await manifests(archiveFolder(worker()), topic, 0)
+    expect(segment!.rewrittenByBroker.length).toBeGreaterThan(0)
+    for (const { field } of segment!.rewrittenByBroker) expect(field).toBe('maxTimestamp')
+    await expectReleased(worker(), topic)
+    expect(await objects(worker(), topic, /extra\//)).toEqual([])
+    await expectClean(worker(), topic)
+  })
+
+  test('what was deleted before it was sealed is a gap with its reason, unless it was captured', async () => {
+    const topic = await createTopic(useKafka().bootstrap)
+    const direct = useKafka().bootstrap
+    const three = [{ value: 'x' }, { value: 'y' }, { value: 'z' }]
+    await send(worker().bootstrap, topic, [[{ value: 'captured' }]])
+    await send(direct, topic, [three, three])
+    await send(worker().bootstrap, topic, [[{ value: 'captured' }]])
+    // Into the middle of the second batch of three: the broker keeps that batch whole.
+    await deleteBelow(topic, 5)
+    await flush(worker(), topic)
+    const [segment, ...more] = await manifests(archiveFolder(worker()), topic, 0)
+    expect(more).toEqual([])
+    expect(segment).toMatchObject({ baseOffset: 0, nextOffset: 8, records: 5, batches: 3 })
+    expect(segment!.gaps).toEqual([{ from: 1, to: 4, reason: 'retention' }])
+    await expectReleased(worker(), topic)
+    // A loss is something that verify must not be silent about.
+    const { code, stdout } = await worker().command(['verify', '--topic', topic])
+    expect(code).toBe(1)
+    expect(stdout).toMatch(`gap: ${topic}-0 offsets 1 to 3: retention, lost`)
+  })
+
+  test('all that was deleted at the end of the log is a gap too', async () => {
+    const topic = await createTopic(useKafka().bootstrap)
+    const direct = useKafka().bootstrap
+    await send(worker().bootstrap, topic, [[{ value: 'captured' }]])
+    await send(direct, topic, [[{ value: 'x' }, { value: 'y' }]])
+    await deleteBelow(topic, 3)
+    await flush(worker(), topic)
+    const [segment] = await manifests(archiveFolder(worker()), topic, 0)
+    expect(segment).toMatchObject({ baseOffset: 0, nextOffset: 3, records: 1 })
+    expect(segment!.gaps).toEqual([{ from: 1, to: 3, reason: 'retention' }])
+  })
+
+  test('a topic that is deleted and made again is two, and searches find the newer', async () => {
+    const direct = useKafka().bootstrap
+    const topic = await createTopic(direct)
+    await send(worker().bootstrap, topic, [[{ value: 'incarnation one' }], [{ value: 'incarnation one' }]])
+    await send(worker().bootstrap, topic, [[{ value: 'captured, and not sealed yet' }]])
+    await withAdmin(direct, admin => admin.deleteTopics({ topics: [topic] }))
+    await until(() => createTopic(direct, { name: topic }), { what: 'the name is free again', timeout: 20_000 })
+    await send(worker().bootstrap, topic, [[{ value: 'incarnation two' }]])
+    await flush(worker(), topic)
+    await expectReleased(worker(), topic)
+    await expectClean(worker(), topic)
+    expect(await objects(worker(), topic, /root\.json$/)).toHaveLength(2)
+    const newest = await found(worker(), topic, 'incarnation OR captured')
+    expect(newest.map(({ offset, value }) => [offset, value])).toEqual([[0, 'incarnation two']])
+    const all = await found(worker(), topic, 'incarnation OR captured', '--all-incarnations')
+    expect(all.map(({ offset, value }) => [offset, value]).sort()).toEqual([
+      [0, 'incarnation one'],
+      [0, 'incarnation two'],
+      [1, 'incarnation one'],
+      [2, 'captured, and not sealed yet']
+    ])
+    expect(new Set(all.map(({ topicId }) => topicId)).size).toBe(2)
+  })
+})
+
+describeWith(['kafka-own'], 'a compacted topic', () => {
+  // Kafka's own pauses would make this test wait for half a minute.
+  const kafka = useOwnKafka({ nodes: 1, settings: { 'log.cleaner.backoff.ms': '100' } })
+
+  test('keeps what was captured; what compaction removed of the rest is a gap', async () => {
+    const { bootstrap } = kafka()
+    await using worker = await startMillrace({ bootstrap })
+    const settings = { 'cleanup.policy': 'compact', 'segment.ms': '100', 'min.cleanable.dirty.ratio': '0.01' }
+    const topic = await createTopic(bootstrap, { settings })
+    const batch = (value: string) => [
+      { key: 'a', value },
+      { key: 'b', value }
+    ]
+    await send(worker.bootstrap, topic, [batch('captured')])
+    await send(bootstrap, topic, [batch('removed'), batch('removed too'), batch('kept')])
+    // The newest segment is never compacted, so a record of another key rolls it, again and again until it is done.
+    const isCompacted = async () => {
+      await send(worker.bootstrap, topic, [[{ key: 'c', value: 'roll' }]])
+      return (await consumed(bootstrap, topic)).every(value => !value.startsWith('removed'))
+    }
+    await until(isCompacted, { what: 'the log is compacted', timeout: 30_000, interval: 200 })
+    await flush(worker, topic)
+    const segments = await manifests(archiveFolder(worker), topic, 0)
+    expect(segments.flatMap(({ gaps }) => gaps)).toEqual([{ from: 2, to: 6, reason: 'compacted' }])
+    await expectClean(worker, topic)
+    await expectReleased(worker, topic)
+    const records = await found(worker, topic, 'captured OR kept OR removed')
+    expect(records.map(({ offset, value }) => [offset, value])).toEqual([
+      [0, 'captured'],
+      [1, 'captured'],
+      [6, 'kept'],
+      [7, 'kept']
+    ])
+  })
+
+  /** The values that a consumer sees now. */
+  async function consumed(bootstrap: string, topic: string): Promise<string[]> {
+    using cluster = new Cluster(bootstrap.split(',').map(parseAddress))
+    const at = { topic, partition: 0 }
+    const end = await cluster.listOffset(at, LATEST)
+    const values: string[] = []
+    for (let offset = await cluster.listOffset(at, EARLIEST); offset < end; ) {
+      const batches = [...batchesOf((await cluster.fetchLog(at, offset)).records)]
+      for (const batch of batches) for (const { value } of batch.records()) values.push(String(value))
+      offset = batches.at(-1)!.header.lastOffset + 1
+    }
+    return values
+  }
+})

@@ -37,7 +37,8 @@ export async function acceptedBatches(
     if (appended.length === 0) continue
     const topic = response.name ?? (await ids.nameOf(response.topicId!))
     if (!isCaptured(topic, selection)) continue
-    for (const { index, errorCode, baseOffset } of appended) {
+    for (const answered of appended) {
+      const { index, baseOffset } = answered
       const batch = sent.get(`${response.name ?? response.topicId}/${index}`)
       if (!batch) continue
       const topicId = response.topicId ?? (await ids.idOf(topic, baseOffset))
@@ -46,7 +47,7 @@ export async function acceptedBatches(
         baseOffset,
         lastOffset: baseOffset + batch.lastOffsetDelta,
         recordCount: batch.recordCount,
-        flags: afterAppend.has(errorCode) ? FrameFlag.PROVISIONAL : 0,
+        flags: isProvisional(answered) ? FrameFlag.PROVISIONAL : 0,
         chunks: batch.chunks
       })
     }
@@ -54,8 +55,19 @@ export async function acceptedBatches(
   return accepted
 }
 
-function isInLog({ errorCode, baseOffset }: { errorCode: number; baseOffset: number }): boolean {
+type PartitionAnswer = ProduceAnswer['responses'][number]['partitionResponses'][number]
+
+function isInLog({ errorCode, baseOffset }: PartitionAnswer): boolean {
   return baseOffset >= 0 && (errorCode === KafkaError.NONE || afterAppend.has(errorCode))
+}
+
+/**
+ * Whether the log may hold other bytes at this offset. A time of appending is told for topics that have them for timestamps,
+ * which the broker rewrites anyway, and for a repeated batch (UnifiedLog.append): that one is known by its producer and
+ * sequence alone, and kafkajs gives records without a timestamp another one when it sends them again.
+ */
+function isProvisional({ errorCode, logAppendTimeMs = -1 }: PartitionAnswer): boolean {
+  return afterAppend.has(errorCode) || logAppendTimeMs !== -1
 }
 
 /** Whether anything in the request is to be captured. A topic id that is not known yet counts as captured. */

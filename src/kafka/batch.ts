@@ -4,9 +4,9 @@ import { crc32c } from '@node-rs/crc32'
 import { MillraceError, messageOf } from '../errors.ts'
 import type { CodecName } from './compression.ts'
 import { Codec, codecName, compress, decompress } from './compression.ts'
+import { readInt64, writeInt64 } from './cursor.ts'
 import type { KafkaRecord } from './records.ts'
 import { decodeRecords, encodeRecords } from './records.ts'
-import { readInt64, writeInt64 } from './wire.ts'
 
 /** Bytes of a batch before its records. */
 export const BATCH_HEADER_BYTES = 61

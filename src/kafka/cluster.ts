@@ -2,10 +2,10 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import { isMillraceError, MillraceError } from '../errors.ts'
 import type { Address } from './address.ts'
+import type { Api, ResponseOf } from './api.ts'
 import { Connection } from './connection.ts'
 import { isRetriableKafkaError, KafkaError, kafkaErrorName } from './kafka-errors.ts'
 import { fetch, initProducerId, listOffsets, metadata, produce } from './messages.ts'
-import type { Api, ResponseOf } from './wire.ts'
 
 export interface TopicMetadata {
   readonly name: string

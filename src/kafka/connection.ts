@@ -5,12 +5,13 @@ import net from 'node:net'
 import { MillraceError } from '../errors.ts'
 import type { Address } from './address.ts'
 import { formatAddress } from './address.ts'
+import type { Api, RequestOf, ResponseOf } from './api.ts'
+import { Cursor } from './cursor.ts'
 import { collectFrames, RESPONSE_HEAD_BYTES } from './frames.ts'
 import { requestFrame, responseBodyStart } from './headers.ts'
 import { KafkaError } from './kafka-errors.ts'
 import { apiVersions } from './messages.ts'
-import type { Api, RequestOf, ResponseOf } from './wire.ts'
-import { Cursor, int16 } from './wire.ts'
+import { int16 } from './wire.ts'
 
 interface Waiter {
   readonly correlationId: number

@@ -1,8 +1,9 @@
 // Request and response headers: the few bytes before every message body.
 // Source: RequestHeader.json and ResponseHeader.json in apache/kafka.
 
-import type { Api } from './wire.ts'
-import { Cursor, int16, int32, Sink, string } from './wire.ts'
+import type { Api } from './api.ts'
+import { Cursor, Sink } from './cursor.ts'
+import { int16, int32, string } from './wire.ts'
 
 const plain = { version: 1, flexible: false }
 

@@ -2,6 +2,7 @@
 
 export type { Address } from './address.ts'
 export { formatAddress, parseAddress } from './address.ts'
+export type { Api, RequestOf, ResponseOf } from './api.ts'
 export type { TopicMetadata } from './cluster.ts'
 export { Cluster } from './cluster.ts'
 export type { FrameHandler } from './frames.ts'
@@ -11,4 +12,3 @@ export { KafkaError, kafkaErrorName } from './kafka-errors.ts'
 export * as messages from './messages.ts'
 export type { ProducedBatch, ProduceRequest } from './produce-request.ts'
 export { scanProduceRequest } from './produce-request.ts'
-export type { Api, RequestOf, ResponseOf } from './wire.ts'

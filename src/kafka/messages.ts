@@ -1,6 +1,7 @@
 // The Kafka messages that Millrace understands, field by field, in wire order.
 // Source: clients/src/main/resources/common/message in apache/kafka 4.3.1; a test compares every field with it.
-import { api, array, bool, bytes, int8, int16, int32, int64, string, struct, uuid } from './wire.ts'
+import { api } from './api.ts'
+import { array, bool, bytes, int8, int16, int32, int64, string, struct, uuid } from './wire.ts'
 
 const nodeEndpoints = array(struct({ nodeId: int32, host: string, port: int32, rack: string.nullable }))
 const leader = struct({ leaderId: int32, leaderEpoch: int32 })

@@ -1,7 +1,7 @@
 // The records inside a batch: decoded lazily and in one pass, encoded deterministically.
 // Layout: https://kafka.apache.org/documentation/#record
 import { MillraceError } from '../errors.ts'
-import { Cursor, Sink } from './wire.ts'
+import { Cursor, Sink } from './cursor.ts'
 
 export type Header = readonly [key: string, value: Buffer | null]
 

@@ -1,5 +1,6 @@
 // Kafka's wire types. A type reads and writes itself for one protocol version, so a table of fields is the whole codec.
 import { MillraceError } from '../errors.ts'
+import { Cursor, readInt64, Sink, writeInt64 } from './cursor.ts'
 
 export interface Context {
   readonly version: number
@@ -10,80 +11,6 @@ export interface Context {
 export interface UnknownTag {
   tag: number
   data: Buffer
-}
-
-/** Reads forward through one buffer. Frames come from the network: every read is bounded by what is there. */
-export class Cursor {
-  readonly buffer: Buffer
-  position: number
-
-  constructor(buffer: Buffer, position = 0) {
-    this.buffer = buffer
-    this.position = position
-  }
-
-  get remaining(): number {
-    return this.buffer.length - this.position
-  }
-
-  /** Moves past `length` bytes and returns where they start. Throws WIRE_CORRUPT when the buffer is too short. */
-  advance(length: number): number {
-    if (length < 0 || length > this.remaining) {
-      throw new MillraceError('WIRE_CORRUPT', `cannot read ${length} bytes at ${this.position}: ${this.remaining} left`)
-    }
-    const start = this.position
-    this.position += length
-    return start
-  }
-
-  take(length: number): Buffer {
-    const start = this.advance(length)
-    return this.buffer.subarray(start, start + length)
-  }
-
-  uvarint(): number {
-    for (let value = 0, shift = 0; shift < 35; shift += 7) {
-      const byte = this.buffer[this.advance(1)]!
-      value += (byte & 0x7f) * 2 ** shift
-      if (byte < 0x80) return value
-    }
-    throw new MillraceError('WIRE_CORRUPT', `malformed varint before ${this.position}`)
-  }
-}
-
-/** Collects what is written; grows as needed. */
-export class Sink {
-  #buffer = Buffer.allocUnsafe(1024)
-  #length = 0
-
-  /** Makes room for `length` bytes and hands the writer the buffer with the place to write at. */
-  reserve(length: number): [Buffer, number] {
-    if (this.#length + length > this.#buffer.length) {
-      const grown = Buffer.allocUnsafe(Math.max(this.#buffer.length * 2, this.#length + length))
-      this.#buffer.copy(grown, 0, 0, this.#length)
-      this.#buffer = grown
-    }
-    this.#length += length
-    return [this.#buffer, this.#length - length]
-  }
-
-  append(data: Uint8Array): void {
-    const [buffer, start] = this.reserve(data.length)
-    buffer.set(data, start)
-  }
-
-  uvarint(value: number): void {
-    for (; value > 0x7f; value = Math.floor(value / 128)) {
-      const [buffer, start] = this.reserve(1)
-      buffer[start] = (value & 0x7f) | 0x80
-    }
-    const [buffer, start] = this.reserve(1)
-    buffer[start] = value
-  }
-
-  finish(): Buffer {
-    return this.#buffer.subarray(0, this.#length)
-  }
 }
 
 type Read<T> = (cursor: Cursor, context: Context) => T
@@ -147,18 +74,6 @@ function fixed<T>(
     },
     zero
   )
-}
-
-/** Reads a signed 64-bit integer as a number. Throws WIRE_CORRUPT beyond ±2^53: no offset, time or producer id gets there. */
-export function readInt64(buffer: Buffer, at: number): number {
-  const value = buffer.readInt32BE(at) * 2 ** 32 + buffer.readUInt32BE(at + 4)
-  if (!Number.isSafeInteger(value)) throw new MillraceError('WIRE_CORRUPT', `a 64-bit integer at ${at} is beyond 2^53`)
-  return value
-}
-
-export function writeInt64(buffer: Buffer, value: number, at: number): void {
-  buffer.writeInt32BE(Math.floor(value / 2 ** 32), at)
-  buffer.writeUInt32BE(value - Math.floor(value / 2 ** 32) * 2 ** 32, at + 4)
 }
 
 export const int8 = fixed(
@@ -345,55 +260,5 @@ function writeTags(
     sink.uvarint(tag)
     sink.uvarint(data.length)
     sink.append(data)
-  }
-}
-
-/** One API: its key, the versions that the table describes, the first flexible one, and both messages. */
-export interface Api<Request extends Fields = any, Response extends Fields = any> {
-  readonly key: number
-  readonly name: string
-  readonly versions: readonly [min: number, max: number]
-  readonly flexible: number
-  readonly fields: { request: Request; response: Response }
-  readonly request: Message<Infer<Request>>
-  readonly response: Message<Infer<Response>>
-}
-
-export interface Message<T> {
-  /** Decodes a body that starts at `position`. Throws WIRE_CORRUPT. */
-  decode(data: Buffer, version: number, position?: number): T
-  encode(value: T, version: number): Buffer
-}
-
-export type RequestOf<A extends Api> = A extends Api<infer Q, any> ? Infer<Q> : never
-export type ResponseOf<A extends Api> = A extends Api<any, infer S> ? Infer<S> : never
-
-export function api<Q extends Fields, S extends Fields>(
-  key: number,
-  name: string,
-  { versions, flexible }: { versions: readonly [number, number]; flexible: number },
-  request: Q,
-  response: S
-): Api<Q, S> {
-  return {
-    key,
-    name,
-    versions,
-    flexible,
-    fields: { request, response },
-    request: message(flexible, struct(request)),
-    response: message(flexible, struct(response))
-  }
-}
-
-function message<T>(flexible: number, type: Type<T>): Message<T> {
-  return {
-    decode: (data, version, position = 0) =>
-      type.read(new Cursor(data, position), { version, flexible: version >= flexible }),
-    encode(value, version) {
-      const sink = new Sink()
-      type.write(sink, value, { version, flexible: version >= flexible })
-      return sink.finish()
-    }
   }
 }

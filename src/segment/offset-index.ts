@@ -1,6 +1,6 @@
 // Kafka's sparse indexes of a log: `.index` from offsets to positions, `.timeindex` from timestamps to offsets. They get
 // their entries where Kafka's own LogSegment.append would put them.
-import { readInt64, writeInt64 } from '../kafka/wire.ts'
+import { readInt64, writeInt64 } from '../kafka/cursor.ts'
 
 /** Kafka's default index.interval.bytes. */
 export const INDEX_INTERVAL_BYTES = 4096

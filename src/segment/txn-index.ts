@@ -2,7 +2,7 @@
 // Layout of an entry: version int16 (0), producer id, first offset, last offset, last stable offset, each int64.
 import type { CanonicalBatch } from '../kafka/batch.ts'
 import { transactionMarker } from '../kafka/batch.ts'
-import { writeInt64 } from '../kafka/wire.ts'
+import { writeInt64 } from '../kafka/cursor.ts'
 import type { OpenTransaction, SegmentManifest } from './manifest.ts'
 
 type AbortedTransaction = SegmentManifest['abortedTransactions'][number]

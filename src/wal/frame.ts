@@ -3,8 +3,9 @@
 import { crc32c } from '@node-rs/crc32'
 import { MillraceError, messageOf } from '../errors.ts'
 import { assignBaseOffset, BATCH_HEADER_BYTES } from '../kafka/batch.ts'
+import { Cursor, Sink, writeInt64 } from '../kafka/cursor.ts'
 import type { Header, KafkaRecord } from '../kafka/records.ts'
-import { array, bytes, Cursor, int32, int64, Sink, string, struct, uuid, writeInt64 } from '../kafka/wire.ts'
+import { array, bytes, int32, int64, string, struct, uuid } from '../kafka/wire.ts'
 import type { CapturedBatch } from './messages.ts'
 import type { StreamKey } from './stream.ts'
 
@@ -15,7 +16,7 @@ export const FRAME_HEADER_BYTES = 12
 export const FrameFlag = {
   /** The bytes are the broker's own log, read by Fetch. */
   FETCHED: 0x01,
-  /** The broker answered with an error after which the batch is in its log all the same (7 or 20). */
+  /** The broker's log may have other bytes there: its answer was an error that comes after appending (7, 20), or a repeat's. */
   PROVISIONAL: 0x02
 } as const
 

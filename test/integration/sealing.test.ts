@@ -61,6 +61,10 @@ function expectContiguous(segments: readonly SegmentManifest[], end: number): vo
   expect(segments.at(-1)?.nextOffset).toBe(end)
 }
 
+function clusterAt(bootstrap: string): Cluster {
+  return new Cluster(bootstrap.split(',').map(parseAddress))
+}
+
 async function endOf(topic: string, partition = 0): Promise<number> {
   const offsets = await withAdmin(useKafka().bootstrap, admin => admin.fetchTopicOffsets(topic))
   return Number(offsets.find(one => one.partition === partition)!.high)
@@ -225,6 +229,25 @@ describeWith(needs, 'a capture that the broker contradicts', () => {
     await expectExtra(topic, 1)
   })
 
+  test('of a repeat with other bytes, which the broker answers with the offset of the first', async () => {
+    const topic = await createTopic(useKafka().bootstrap)
+    using direct = clusterAt(useKafka().bootstrap)
+    using throughProxy = clusterAt(worker().bootstrap)
+    const producer = await direct.initProducerId()
+    const repeat = (value: string) =>
+      encodeBatch([{ offset: 0, timestamp: Date.now(), key: null, value: Buffer.from(value), headers: [] }], {
+        ...producer,
+        baseSequence: 0
+      }).toWire()
+    const at = { topic, partition: 0 }
+    // As when the leader dies before it could answer, and the producer sends again.
+    expect(await direct.produceBatch(at, repeat('the first attempt'))).toBe(0)
+    expect(await throughProxy.produceBatch(at, repeat('the second one'))).toBe(0)
+    await flush(worker(), topic)
+    await expectBrokersLog(worker(), topic)
+    await expectExtra(topic, 0)
+  })
+
   async function expectExtra(topic: string, offset: number): Promise<void> {
     const name = String(offset).padStart(20, '0')
     expect(await objects(worker(), topic, /extra\//)).toEqual([
@@ -370,7 +393,7 @@ describeWith(['kafka-own'], 'a compacted topic', () => {
 
   /** The values that a consumer sees now. */
   async function consumed(bootstrap: string, topic: string): Promise<string[]> {
-    using cluster = new Cluster(bootstrap.split(',').map(parseAddress))
+    using cluster = clusterAt(bootstrap)
     const at = { topic, partition: 0 }
     const end = await cluster.listOffset(at, LATEST)
     const values: string[] = []

@@ -1,8 +1,8 @@
 // The message tables against frames that real clients and a real broker exchanged: every byte is understood.
 import { describe, expect, test } from 'vitest'
+import type { Api } from '../../src/kafka/api.ts'
 import { requestBodyStart, requestFrame, responseBodyStart, responseFrame } from '../../src/kafka/headers.ts'
 import * as messages from '../../src/kafka/messages.ts'
-import type { Api } from '../../src/kafka/wire.ts'
 import { frameFixture, frameFixtures } from '../fixtures/load.ts'
 import { thrown } from '../support/thrown.ts'
 

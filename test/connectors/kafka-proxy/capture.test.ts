@@ -69,6 +69,19 @@ describe.each([12, 13])('in version %d', version => {
     ])
   })
 
+  test('what it took for a repeat is provisional: its log has the bytes that came first', async () => {
+    const broker = answer(version, [[0, 40], [0, 60], [0, 80]]) // biome-ignore format: one line
+    const [{ partitionResponses }] = broker.responses as [(typeof broker.responses)[0]]
+    partitionResponses[1]!.logAppendTimeMs = 1_764_072_000_000
+    partitionResponses[2]!.logAppendTimeMs = -1
+    const batches = await acceptedBatches(request(version), broker, 'c', topicIds().topics, selection)
+    expect(batches.map(({ baseOffset, flags }) => [baseOffset, flags])).toEqual([
+      [40, 0],
+      [60, 2],
+      [80, 0]
+    ])
+  })
+
   test('errors 7 and 20 without an offset say nothing of the log', async () => {
     const broker = answer(version, [[7, -1], [20, -1], [0, -1]]) // biome-ignore format: one line
     expect(await acceptedBatches(request(version), broker, 'c', topicIds().topics, selection)).toEqual([])

@@ -1,9 +1,10 @@
 // Requests and answers for the proxy's tests, made by the message tables, which test/kafka/messages.test.ts holds against
 // recorded ones.
+
+import type { Api, RequestOf, ResponseOf } from '../../../src/kafka/api.ts'
 import { encodeBatch } from '../../../src/kafka/batch.ts'
 import { requestFrame, responseBodyStart, responseFrame } from '../../../src/kafka/headers.ts'
 import { produce } from '../../../src/kafka/messages.ts'
-import type { Api, RequestOf, ResponseOf } from '../../../src/kafka/wire.ts'
 
 export interface ProduceOptions {
   readonly version?: number

@@ -1,0 +1,176 @@
+// A cluster of three behind the proxy: every node is reached through it and none round it, groups work, and the death of a
+// leader under load costs nothing that was acknowledged.
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import { archivedLog, logDifference, logWithoutEpochs, manifests } from '../support/archived.ts'
+import { consoleConsume, kafkaTool } from '../support/kafka-tools.ts'
+import { kcat } from '../support/kcat.ts'
+import type { Worker } from '../support/millrace.ts'
+import { startMillrace } from '../support/millrace.ts'
+import { describeWith, useOwnKafka } from '../support/servers.ts'
+import type { Acknowledged } from '../support/topics.ts'
+import { createTopic, produceUntil, send, withAdmin } from '../support/topics.ts'
+import { until } from '../support/until.ts'
+import { archiveFolder, expectClean, flush } from '../support/workers.ts'
+
+describeWith(['kafka-own', 'kafka-tools', 'kcat'], 'a cluster of three nodes', () => {
+  // A node that is killed holds back the high watermark until the controller misses it.
+  const cluster = useOwnKafka({ nodes: 3, settings: { 'broker.session.timeout.ms': '6000' } })
+  let worker: Worker
+  beforeAll(async () => {
+    worker = await startMillrace({ bootstrap: cluster().bootstrap, highestNode: 3 })
+  })
+  afterAll(() => worker?.dispose())
+
+  /** The address at which the proxy offers a node. */
+  const offered = (nodeId: number): string => `127.0.0.1:${Number(worker.bootstrap.split(':')[1]) + 1 + nodeId}`
+
+  /** No port of a broker's own is in a client's answer. */
+  function expectNoLeak(text: string): void {
+    for (const { port } of cluster().nodes) expect(text).not.toContain(String(port))
+  }
+
+  test('is named to clients by the proxy’s addresses only', async () => {
+    const topic = await createTopic(cluster().bootstrap, { partitions: 3 })
+    const listed = (await kcat(['-b', worker.bootstrap, '-L', '-t', topic])).toString()
+    for (const id of [1, 2, 3]) expect(listed).toContain(`broker ${id} at ${offered(id)}`)
+    expectNoLeak(listed)
+
+    const described = await withAdmin(worker.bootstrap, admin => admin.describeCluster())
+    expect(described.brokers.map(({ nodeId, host, port }) => [nodeId, `${host}:${port}`]).sort()).toEqual(
+      [1, 2, 3].map(id => [id, offered(id)])
+    )
+
+    // The newest client asks DescribeCluster, and every node for its versions.
+    const versions = await kafkaTool('org.apache.kafka.tools.BrokerApiVersionsCommand', [
+      '--bootstrap-server',
+      worker.bootstrap
+    ])
+    for (const id of [1, 2, 3]) expect(versions).toMatch(`${offered(id)} (id: ${id} rack: rack-${id}`)
+    expectNoLeak(versions)
+    const cli = await kafkaTool('org.apache.kafka.tools.ClusterTool', [
+      'list-endpoints',
+      '--bootstrap-server',
+      worker.bootstrap
+    ])
+    for (const id of [1, 2, 3]) expect(cli).toContain(offered(id).split(':')[1])
+    expectNoLeak(cli)
+  })
+
+  test('consumer groups find their coordinator, join and commit through the proxy', async () => {
+    const topic = await createTopic(cluster().bootstrap, { partitions: 3 })
+    const values = Array.from({ length: 30 }, (_, i) => `value ${i}`)
+    await kcat(['-b', worker.bootstrap, '-P', '-t', topic], { input: values.join('\n') })
+    // Each group hashes to a coordinator of its own, so that several of them meet all nodes.
+    for (const group of ['red', 'green', 'blue']) {
+      const consumed = await consoleConsume({
+        bootstrap: worker.bootstrap,
+        topic,
+        count: values.length,
+        args: ['--group', `${group}-${topic}`]
+      })
+      expect(consumed.sort()).toEqual([...values].sort())
+      const described = await kafkaTool('org.apache.kafka.tools.consumer.group.ConsumerGroupCommand', [
+        ...['--bootstrap-server', worker.bootstrap, '--describe', '--state', '--group', `${group}-${topic}`]
+      ])
+      expect(described).toMatch(/127\.0\.0\.1:\d+/)
+      expectNoLeak(described)
+      // What it committed stands at the cluster.
+      const committed = await withAdmin(cluster().bootstrap, admin =>
+        admin.fetchOffsets({ groupId: `${group}-${topic}`, topics: [topic] })
+      )
+      // A partition without records has no committed offset, which reads as -1.
+      const offsets = committed.flatMap(({ partitions }) => partitions.map(({ offset }) => Math.max(0, Number(offset))))
+      expect(offsets.reduce((sum, offset) => sum + offset)).toBe(values.length)
+    }
+    // librdkafka's group, too.
+    const settings = ['-X', 'auto.offset.reset=earliest', '-e', '-q']
+    const read = await kcat(['-b', worker.bootstrap, ...settings, '-G', topic, topic])
+    expect(read.toString().trim().split('\n').sort()).toEqual([...values].sort())
+  })
+
+  test('a leader that dies under load costs nothing that was acknowledged, and comes back', async () => {
+    const topic = await createTopic(cluster().bootstrap, { partitions: 3 })
+    const acknowledged: Acknowledged = new Map()
+    const running = new AbortController()
+    const where = { bootstrap: worker.bootstrap, topic, idempotent: true }
+    const load = Promise.all(
+      ['a', 'b', 'c'].map(name => produceUntil(running.signal, { ...where, name }, acknowledged))
+    )
+    const enough = async (what: string) => {
+      const before = acknowledged.size
+      await until(() => acknowledged.size > before + 200, { what, timeout: 40_000 })
+    }
+    await enough('records are acknowledged')
+    const victim = await leaderOf(topic, 0)
+    await cluster().kill(victim)
+    await until(async () => (await leaderOf(topic, 0)) !== victim, { what: 'another node leads', timeout: 30_000 })
+    await enough('records are acknowledged without the dead node')
+    await cluster().start(victim)
+    await enough('records are acknowledged when it is back')
+    running.abort()
+    await load
+
+    const flushed = await worker.command(['flush', '--topic', topic])
+    expect(flushed.code, flushed.stderr + (await worker.logs()).split('\n').slice(-20).join('\n')).toBe(0)
+    await expectClean(worker, topic)
+    const archived = await recordsOf(topic)
+    // At its offset, and nowhere else.
+    for (const [place, value] of acknowledged) expect(archived.get(place)).toBe(value)
+    const times = Map.groupBy(archived.values(), value => value)
+    for (const value of acknowledged.values()) expect(times.get(value)).toHaveLength(1)
+    for (const partition of [0, 1, 2]) await expectLeadersLog(topic, partition)
+
+    await send(worker.bootstrap, topic, [[{ value: 'through all nodes again' }]])
+    const listed = (await kcat(['-b', worker.bootstrap, '-L', '-t', topic])).toString()
+    expect(listed).toContain(`broker ${victim} at ${offered(victim)}`)
+    expectNoLeak(listed)
+  }, 120_000)
+
+  test('what the high watermark has not passed is not archived; flush says so in time', async () => {
+    const topic = await createTopic(cluster().bootstrap, { partitions: 1 })
+    await send(worker.bootstrap, topic, [[{ value: 'safe' }]])
+    await flush(worker, topic)
+    const leader = await leaderOf(topic, 0)
+    const follower = cluster()
+      .nodes.map(({ id }) => id)
+      .find(id => id !== leader)!
+    await cluster().kill(follower)
+    // Until the controller misses it, the leader waits for the dead node before a record counts as safe.
+    await send(worker.bootstrap, topic, [[{ value: 'at the leader' }]], { acks: 1 })
+    const began = performance.now()
+    const { code, stderr } = await worker.command(['flush', '--topic', topic, '--timeout', '1s'])
+    expect(performance.now() - began).toBeLessThan(4_000)
+    expect(code).toBe(1)
+    expect(stderr).toMatch(`${topic}-0: the archive reaches offset 1, the high watermark is not past 1 yet`)
+    expect((await manifests(archiveFolder(worker), topic, 0)).at(-1)!.nextOffset).toBe(1)
+    await flush(worker, topic)
+    await expectLeadersLog(topic, 0)
+    await cluster().start(follower)
+  })
+
+  async function leaderOf(topic: string, partition: number): Promise<number> {
+    const { topics } = await withAdmin(cluster().bootstrap, admin => admin.fetchTopicMetadata({ topics: [topic] }))
+    return topics[0]!.partitions.find(({ partitionId }) => partitionId === partition)!.leader
+  }
+
+  async function expectLeadersLog(topic: string, partition: number): Promise<void> {
+    const [file] = await cluster().segmentFiles(topic, partition, await leaderOf(topic, partition))
+    const archived = await archivedLog(archiveFolder(worker), topic, partition)
+    const difference = logDifference(archived, await logWithoutEpochs(file!))
+    expect(difference, `${topic}-${partition} equals the leader's log`).toBeNull()
+  }
+
+  /** All that the archive holds of a topic, by place. */
+  async function recordsOf(topic: string): Promise<Map<string, string>> {
+    const flags = ['--topic', topic, '--json', '--limit', '1000000', '--archive', worker.archiveUrl]
+    const { code, stdout, stderr } = await worker.command(['search', 'load', ...flags])
+    expect(code, stderr).toBe(0)
+    const records = stdout
+      .trim()
+      .split('\n')
+      .map(line => JSON.parse(line))
+    const byPlace = new Map<string, string>(records.map(one => [`${one.partition}@${one.offset}`, one.value]))
+    expect(byPlace.size).toBe(records.length)
+    return byPlace
+  }
+})

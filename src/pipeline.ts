@@ -30,6 +30,8 @@ export interface FlushReport {
 
 const TICK_MS = 250
 const FLUSH_POLL_MS = 50
+/** How long a segment that is being built or put may still take at the end. */
+const STOP_MS = 5_000
 /** After a failure a partition waits this long, twice as long each time, up to a minute. */
 const FIRST_BACKOFF_MS = 1_000
 const MAX_BACKOFF_MS = 60_000
@@ -101,11 +103,10 @@ export class Pipeline implements AsyncDisposable {
     }
   }
 
-  /** Stops sealing. What is not archived stays in the WAL for the next start. */
+  /** Stops sealing; a store that does not answer is not waited for. What is not archived stays in the WAL. */
   async [Symbol.asyncDispose](): Promise<void> {
     this.#stopping.abort()
-    await this.#loop
-    await this.#turn.catch(() => {})
+    await before(Date.now() + STOP_MS, Promise.all([this.#loop, this.#turn.catch(() => {})]))
   }
 
   async #run(): Promise<void> {

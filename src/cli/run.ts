@@ -34,8 +34,8 @@ export const runCommand: CommandModule<object, CommonFlags> = {
     // A second signal ends the process as if none were handled.
     stopping.abort()
     await worker.stop()
-    if (signal === 'SIGINT') process.exitCode = INTERRUPTED
     logger.info('stopped')
-    logger.flush()
+    // All is closed; a request to a store that does not answer must not keep us.
+    logger.flush(() => process.exit(signal === 'SIGINT' ? INTERRUPTED : 0))
   }
 }

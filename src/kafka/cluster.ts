@@ -70,7 +70,10 @@ export class Cluster implements Disposable {
     return found
   }
 
-  /** Asks for metadata anew: of the named topics, or of all for null. Never creates a topic. */
+  /**
+   * Asks for metadata anew: of the named topics, or of all for null. Never creates a topic; one that does not exist is not
+   * in the answer. Throws BROKER_ERROR for a named topic that we may not see, which says nothing of whether it exists.
+   */
   async refresh(topics: readonly string[] | null): Promise<TopicMetadata[]> {
     const connection = await this.#anyBroker()
     const answer = await connection.request(metadata, {
@@ -82,6 +85,11 @@ export class Cluster implements Disposable {
     const seen: TopicMetadata[] = []
     for (const topic of answer.topics) {
       if (topic.name === null) continue
+      if (topic.errorCode === KafkaError.TOPIC_AUTHORIZATION_FAILED) {
+        throw new MillraceError('BROKER_ERROR', `topic ${topic.name}: ${kafkaErrorName(topic.errorCode)}`, {
+          hint: 'Millrace needs the rights Describe, DescribeConfigs and Read on the topics that it archives.'
+        })
+      }
       if (topic.errorCode !== KafkaError.NONE) {
         this.#topics.delete(topic.name)
         continue

@@ -166,6 +166,19 @@ describeWith(['kafka', 's3'], 'a worker whose bucket does not answer', () => {
     await flush(worker(), topic)
     await expectClean(worker(), topic)
   })
+
+  test('does not keep the worker from stopping, and has after the next start what it lacked', async () => {
+    const topic = await createTopic(useKafka().bootstrap)
+    await send(worker().bootstrap, topic, [[{ value: 'x' }]])
+    relay.freeze()
+    const began = performance.now()
+    expect(await worker().terminate()).toBe(0)
+    expect(performance.now() - began).toBeLessThan(30_000)
+    relay.thaw()
+    await worker().start()
+    await flush(worker(), topic)
+    await expectClean(worker(), topic)
+  })
 })
 
 interface Relay {

@@ -1,42 +1,10 @@
 // A client connection to a broker that answers as the test says.
-import { once } from 'node:events'
-import type { AddressInfo } from 'node:net'
-import net from 'node:net'
-import { expect, onTestFinished, test } from 'vitest'
+import { expect, test } from 'vitest'
 import { Connection } from '../../src/kafka/connection.ts'
-import { collectFrames, REQUEST_HEAD_BYTES } from '../../src/kafka/frames.ts'
 import { responseFrame } from '../../src/kafka/headers.ts'
 import { apiVersions, listOffsets, metadata } from '../../src/kafka/messages.ts'
-import { frameFixture } from '../fixtures/load.ts'
-
-type Answer = (frame: Buffer, socket: net.Socket) => Buffer | null
-
-/** A server that answers each request frame; `closed` resolves when its first connection has ended. */
-async function serve(answer: Answer) {
-  const closed = Promise.withResolvers<void>()
-  const server = net.createServer(socket => {
-    const frames = collectFrames(frame => {
-      const bytes = answer(frame, socket)
-      if (bytes) socket.write(bytes)
-    }, REQUEST_HEAD_BYTES)
-    socket.on('data', data => frames.push(data as Buffer))
-    socket.on('error', () => undefined)
-    socket.on('close', () => closed.resolve())
-  })
-  server.listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  onTestFinished(() => void server.close())
-  return { address: { host: '127.0.0.1', port: (server.address() as AddressInfo).port }, closed: closed.promise }
-}
-
-/** What a real broker answered, under the request's correlation id. */
-function recorded(name: string, frame: Buffer): Buffer {
-  const answer = Buffer.from(frameFixture(name).frame)
-  answer.writeInt32BE(frame.readInt32BE(8), 4)
-  return answer
-}
-
-const versionsAnswer = (frame: Buffer) => recorded(`millrace-ApiVersions-v${frame.readInt16BE(6)}-response`, frame)
+import type { Answer } from './scripted-broker.ts'
+import { recorded, serve, versionsAnswer } from './scripted-broker.ts'
 
 test('learns versions, and speaks the highest that both do', async () => {
   const { address } = await serve(versionsAnswer)

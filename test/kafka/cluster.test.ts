@@ -1,0 +1,32 @@
+// The raw client of a cluster, where a broker's answer decides what may be believed.
+import { expect, test } from 'vitest'
+import { Cluster } from '../../src/kafka/cluster.ts'
+import { responseFrame } from '../../src/kafka/headers.ts'
+import { KafkaError } from '../../src/kafka/kafka-errors.ts'
+import { apiVersions, metadata } from '../../src/kafka/messages.ts'
+import { serve, versionsAnswer } from './scripted-broker.ts'
+
+/** A cluster of one broker that says this of every topic it is asked for. */
+async function clusterThatSays(errorCode: number): Promise<Cluster> {
+  const { address } = await serve(frame => {
+    if (frame.readInt16BE(4) === apiVersions.key) return versionsAnswer(frame)
+    const topics = [{ errorCode, name: 'orders', topicId: 'AAAAAAAAAAAAAAAAAAAAAA', partitions: [] }]
+    const answer = { brokers: [{ nodeId: 1, rack: null, ...address }], clusterId: 'c', topics }
+    return responseFrame(metadata, 13, frame.readInt32BE(8), metadata.response.encode(answer, 13))
+  })
+  return new Cluster([address])
+}
+
+test('a topic that does not exist is not among what is seen', async () => {
+  using cluster = await clusterThatSays(KafkaError.UNKNOWN_TOPIC_OR_PARTITION)
+  expect(await cluster.refresh(['orders'])).toEqual([])
+})
+
+test('a topic that may not be described is no topic that is gone: the error names the right that is lacking', async () => {
+  using cluster = await clusterThatSays(KafkaError.TOPIC_AUTHORIZATION_FAILED)
+  await expect(cluster.refresh(['orders'])).rejects.toMatchObject({
+    code: 'BROKER_ERROR',
+    message: 'topic orders: TOPIC_AUTHORIZATION_FAILED',
+    hint: expect.stringContaining('Describe')
+  })
+})

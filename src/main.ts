@@ -29,7 +29,6 @@ try {
     .usage('$0 <command>\n\nArchives what producers send to Kafka, byte for byte; searches it and replays it.')
     .demandCommand(1, 'Name a command.')
     .strict()
-    .recommendCommands()
     .version(false)
     .help()
     .epilogue(

@@ -1,7 +1,4 @@
 // The thread that builds segments: it reads the WAL's files and writes segment files, away from the produce path.
-import { readlinkSync } from 'node:fs'
-import { constants, setPriority } from 'node:os'
-import path from 'node:path'
 import { parentPort, workerData } from 'node:worker_threads'
 import { MillraceError } from '../errors.ts'
 import { CanonicalBatch } from '../kafka/batch.ts'
@@ -64,18 +61,6 @@ function readBatch(row: WalEntry): CanonicalBatch {
     throw new MillraceError('WAL_CORRUPT', `a single record lies among batches, at ${row.baseOffset}`)
   return CanonicalBatch.fromWire(record.batch).batch
 }
-
-/**
- * Lets the broker's and the producers' work go first on a busy machine. Only Linux gives threads a priority of their own;
- * `/proc/thread-self` is the thread that asks.
- */
-function stepBack(): void {
-  if (process.platform !== 'linux') return
-  const thread = Number(path.basename(readlinkSync('/proc/thread-self')))
-  setPriority(thread, constants.priority.PRIORITY_BELOW_NORMAL)
-}
-
-stepBack()
 
 export interface SealRequest {
   readonly id: number

@@ -24,11 +24,6 @@ const FETCH_MAX = 15
  */
 const hidden = new Set([55, 71, 72, 78, 79, 80, 81, 83, 84, 85, 86, 87])
 
-/** The table of an API that is decoded here. */
-export function decodedApi(key: number): Api | undefined {
-  return decoded.get(key)
-}
-
 /** Whether a request may go on to the broker. A client that read our ApiVersions answer never gets false. */
 export function isOffered(key: number, version: number): boolean {
   if (hidden.has(key)) return false

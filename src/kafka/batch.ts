@@ -127,8 +127,6 @@ export interface ProducerIdentity {
   readonly baseSequence: number
 }
 
-export const NO_PRODUCER: ProducerIdentity = { producerId: -1, producerEpoch: -1, baseSequence: -1 }
-
 /** One immutable batch. The `with…` methods give changed copies; only those that touch the CRC'd part recompute it. */
 export class CanonicalBatch {
   readonly header: BatchHeader

@@ -21,9 +21,6 @@ const foreignObjects = `
   SELECT type || ' ' || name FROM sqlite_schema
   WHERE type <> 'table' OR (name <> 'text' AND sql NOT LIKE 'CREATE TABLE %')`
 
-/** The columns that a query may name. */
-export const SEARCH_COLUMNS = ['key', 'value', 'headers'] as const
-
 export interface Match {
   readonly offset: number
   readonly timestamp: number

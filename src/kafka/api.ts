@@ -18,6 +18,8 @@ export interface Message<T> {
   /** Decodes a body that starts at `position`. Throws WIRE_CORRUPT. */
   decode(data: Buffer, version: number, position?: number): T
   encode(value: T, version: number): Buffer
+  /** Encodes into what has been written before. */
+  write(sink: Sink, value: T, version: number): void
 }
 
 export type RequestOf<A extends Api> = A extends Api<infer Q, any> ? Infer<Q> : never
@@ -49,6 +51,7 @@ function message<T>(flexible: number, type: Type<T>): Message<T> {
       const sink = new Sink()
       type.write(sink, value, { version, flexible: version >= flexible })
       return sink.finish()
-    }
+    },
+    write: (sink, value, version) => type.write(sink, value, { version, flexible: version >= flexible })
   }
 }

@@ -183,6 +183,15 @@ export class CanonicalBatch {
     })
   }
 
+  /** As the log of a LogAppendTime topic has it: all records get one time (DefaultRecordBatch.setMaxTimestamp in apache/kafka). */
+  withLogAppendTime(time: number): CanonicalBatch {
+    return this.#patched(wire => {
+      wire.writeInt16BE(wire.readInt16BE(at.attributes) | attribute.logAppendTime, at.attributes)
+      writeInt64(wire, time, at.maxTimestamp)
+      sign(wire)
+    })
+  }
+
   /** The batch under another producer, outside any transaction. */
   withProducer({ producerId, producerEpoch, baseSequence }: ProducerIdentity): CanonicalBatch {
     return this.#patched(wire => {
@@ -212,6 +221,11 @@ function hex(crc: number): string {
 /** Writes the assigned base offset into a raw batch, in place: it lies outside the CRC. */
 export function assignBaseOffset(wire: Buffer, position: number, baseOffset: number): void {
   writeInt64(wire, baseOffset, position + at.baseOffset)
+}
+
+/** Writes the leader epoch into a raw batch, in place: it lies outside the CRC. */
+export function assignLeaderEpoch(wire: Buffer, position: number, epoch: number): void {
+  wire.writeInt32BE(epoch, position + at.partitionLeaderEpoch)
 }
 
 /** Yields the batches of a stretch of Kafka log, each checked. A last, incomplete batch (as Fetch may return) ends it. */

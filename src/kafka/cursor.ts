@@ -40,8 +40,13 @@ export class Cursor {
   }
 }
 
+/** From this size on, what is appended is kept as it is rather than copied: record batches are large, everything else is not. */
+const KEPT_BYTES = 16 * 1024
+
 /** Collects what is written; grows as needed. */
 export class Sink {
+  /** What is complete; what is being written follows in #buffer. */
+  readonly #chunks: Buffer[] = []
   #buffer = Buffer.allocUnsafe(1024)
   #length = 0
 
@@ -56,7 +61,13 @@ export class Sink {
     return [this.#buffer, this.#length - length]
   }
 
+  /** Appends bytes, which must not change until they are read from here. */
   append(data: Uint8Array): void {
+    if (data.length >= KEPT_BYTES) {
+      this.#cut()
+      this.#chunks.push(Buffer.from(data.buffer, data.byteOffset, data.byteLength))
+      return
+    }
     const [buffer, start] = this.reserve(data.length)
     buffer.set(data, start)
   }
@@ -70,8 +81,23 @@ export class Sink {
     buffer[start] = value
   }
 
+  /** All that was written, in pieces, with large appended ones as they came: do not write to those. */
+  chunks(): Buffer[] {
+    this.#cut()
+    return this.#chunks
+  }
+
+  /** All that was written, in one buffer of its own. */
   finish(): Buffer {
-    return this.#buffer.subarray(0, this.#length)
+    if (this.#chunks.length === 0) return this.#buffer.subarray(0, this.#length)
+    return Buffer.concat(this.chunks())
+  }
+
+  #cut(): void {
+    if (this.#length === 0) return
+    this.#chunks.push(this.#buffer.subarray(0, this.#length))
+    this.#buffer = Buffer.allocUnsafe(1024)
+    this.#length = 0
   }
 }
 

@@ -1,7 +1,7 @@
 // Request and response headers: the few bytes before every message body.
 // Source: RequestHeader.json and ResponseHeader.json in apache/kafka.
 
-import type { Api } from './api.ts'
+import type { Api, ResponseOf } from './api.ts'
 import { Cursor, Sink } from './cursor.ts'
 import { int16, int32, string } from './wire.ts'
 
@@ -28,6 +28,29 @@ export function responseFrame(api: Api, version: number, correlationId: number, 
   if (hasResponseTags(api, version)) sink.uvarint(0)
   sink.append(body)
   return sized(sink)
+}
+
+/** A whole response frame in pieces: record batches in it are not copied. */
+export function responseChunks<A extends Api>(
+  api: A,
+  version: number,
+  correlationId: number,
+  answer: ResponseOf<A>
+): Buffer[] {
+  const sink = new Sink()
+  int32.write(sink, 0, plain)
+  int32.write(sink, correlationId, plain)
+  if (hasResponseTags(api, version)) sink.uvarint(0)
+  api.response.write(sink, answer, version)
+  const chunks = sink.chunks()
+  const size = chunks.reduce((sum, { length }) => sum + length, 0)
+  chunks[0]!.writeInt32BE(size - 4, 0)
+  return chunks
+}
+
+/** The client id in a request's header, empty where there is none. Throws WIRE_CORRUPT. */
+export function requestClientId(frame: Buffer): string {
+  return string.nullable.read(new Cursor(frame, 12), plain) ?? ''
 }
 
 /** Where the body of a request frame begins. Throws WIRE_CORRUPT. */

@@ -33,12 +33,7 @@ const { walDirectory } = workerData as { walDirectory: string }
 const reader = WalReader.open(walDirectory)
 
 const calls: SealCalls = {
-  entries(stream, from, to, bytes) {
-    const entries = reader.entries(stream, from, to)
-    let size = 0
-    const end = entries.findIndex(entry => (size += entry.bytes) > bytes)
-    return end < 0 ? entries : entries.slice(0, end + 1)
-  },
+  entries: (stream, from, to, bytes) => reader.entries(stream, from, to, bytes),
 
   build: (plan, rows, file) => writeSegment(plan, batches(rows), file),
 

@@ -2,6 +2,7 @@
 import { Worker } from 'node:worker_threads'
 import type { ErrorCode } from '../errors.ts'
 import { errorKinds, MillraceError } from '../errors.ts'
+import { threadFile } from '../thread-file.ts'
 import type { SealAnswer, SealCalls, SealRequest } from './seal-thread.ts'
 
 type Remote<F> = F extends (...args: infer A) => infer R ? (...args: A) => Promise<R> : never
@@ -13,7 +14,7 @@ export class SegmentBuilder implements AsyncDisposable {
   #failure: Error | null = null
 
   constructor(walDirectory: string) {
-    const url = new URL('./seal-thread.ts', import.meta.url)
+    const url = threadFile(new URL('./seal-thread.ts', import.meta.url))
     this.#worker = new Worker(url, { workerData: { walDirectory }, name: 'segment' })
     this.#worker.on('message', (answer: SealAnswer) => this.#settle(answer))
     this.#worker.on('error', error => this.#fail(error as Error))

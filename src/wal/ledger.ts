@@ -48,6 +48,27 @@ export class Ledger {
     return this.#files.values().reduce((sum, file) => sum + file.bytesOnDisk, 0)
   }
 
+  /** Of the files that are not being deleted. */
+  get heldBytes(): number {
+    return this.#files.values().reduce((sum, file) => sum + (file.deleting ? 0 : file.bytesOnDisk), 0)
+  }
+
+  /** The oldest file, not the newest, that is not being deleted. */
+  get oldest(): number | undefined {
+    for (const [file, { deleting }] of this.#files) if (!deleting) return file === this.#newest ? undefined : file
+    return undefined
+  }
+
+  /** The last offset of each stream that a file holds and that is not released, by the stream's number. */
+  lastOffsets(file: number): Map<number, number> {
+    const last = new Map<number, number>()
+    const { rows, isReleased } = this.#files.get(file)!
+    for (const { id, stream, lastOffset } of rows) {
+      if (!isReleased(id)) last.set(stream, Math.max(lastOffset, last.get(stream) ?? -1))
+    }
+    return last
+  }
+
   /** True when nothing in the newest file is needed, but there is something in it. */
   get newestIsSpent(): boolean {
     const file = this.#files.get(this.#newest)
@@ -108,6 +129,16 @@ export class Ledger {
       totals.bytes -= row.bytes
       totals.batches -= 1
       totals.stale ||= row.baseOffset === totals.firstOffset || row.appendedMs === totals.oldestAppend
+    }
+  }
+
+  releaseFile(file: number): void {
+    this.release(this.#files.get(file)!.rows.map(({ id }) => ({ file, id })))
+  }
+
+  releaseStreams(streams: ReadonlySet<number>): void {
+    for (const [file, { rows }] of this.#files) {
+      this.release(rows.filter(({ stream }) => streams.has(stream)).map(({ id }) => ({ file, id })))
     }
   }
 

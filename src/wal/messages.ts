@@ -41,6 +41,10 @@ export interface AppendRequest {
   readonly refs: readonly FrameRef[]
   /** Streams that the thread has not heard of: their numbers are the places in one list that both sides keep. */
   readonly streams: readonly StreamKey[]
+  /** Store also what is there already. */
+  readonly keepRepeats: boolean
+  /** How many failures the sender had heard of: behind one that it had not, nothing is stored. */
+  readonly failuresHeard: number
 }
 
 export type Request =
@@ -82,6 +86,8 @@ export type Report =
   | {
       readonly kind: 'committed'
       readonly newest: FileState
+      /** How long the commit took. */
+      readonly ms: number
       readonly appends: readonly number[]
       readonly rows: readonly StoredRow[]
     }

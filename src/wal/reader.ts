@@ -6,6 +6,7 @@ import { isSqliteError, openReadonly } from './database.ts'
 import { dbPath, listFolder, sizeOf } from './files.ts'
 import type { WalRecord } from './frame.ts'
 import { decodeFrame } from './frame.ts'
+import type { IndexedRow } from './frame-index.ts'
 import { FrameIndex } from './frame-index.ts'
 import { isLocked, streamsOf } from './recovery.ts'
 import type { StreamKey } from './stream.ts'
@@ -71,20 +72,31 @@ export class WalReader implements Disposable {
   }
 
   /**
-   * The frames that hold an offset from `fromOffset` on and below `toOffset`, by base offset, then file, then id. Sees
-   * everything whose append has resolved before the call. Throws as `streams`.
+   * The frames that hold an offset from `fromOffset` on and below `toOffset`, by base offset, then file, then id; no more
+   * of them than it takes for their batches to exceed `maxBytes`. Sees everything whose append has resolved before the call.
+   * Throws as `streams`.
    */
-  entries(key: StreamKey, fromOffset = 0, toOffset = Number.MAX_SAFE_INTEGER): WalEntry[] {
+  entries(
+    key: StreamKey,
+    fromOffset = 0,
+    toOffset = Number.MAX_SAFE_INTEGER,
+    maxBytes = Number.POSITIVE_INFINITY
+  ): WalEntry[] {
     const id = streamId(key)
-    const found = this.#refresh().flatMap(({ file, index, streams, entry }) => {
-      const stream = streams.get(id)
-      if (stream === undefined) return []
-      return index.near(stream.id, fromOffset, toOffset).flatMap((row): WalEntry[] => {
-        const facts = entry.get(row)
-        return facts !== undefined && facts.lastOffset >= fromOffset ? [{ file, ...facts }] : []
-      })
+    const found: WalEntry[] = []
+    let bytes = 0
+    const rows = this.#refresh().flatMap(open => {
+      const stream = open.streams.get(id)
+      return stream === undefined ? [] : [rowsOf(open, stream.id, fromOffset, toOffset)]
     })
-    return found.sort((a, b) => a.baseOffset - b.baseOffset || a.file - b.file || a.id - b.id)
+    for (const { open, row } of byBase(rows)) {
+      const facts = open.entry.get(row.id)
+      if (facts === undefined || facts.lastOffset < fromOffset) continue
+      found.push({ file: open.file, ...facts })
+      bytes += facts.bytes
+      if (bytes > maxBytes) break
+    }
+    return found
   }
 
   /**
@@ -112,7 +124,7 @@ export class WalReader implements Disposable {
     this.#index(open)
     for (const { key, id } of open.streams.values()) {
       for (const row of open.index.near(id, 0, Number.MAX_SAFE_INTEGER)) {
-        const entry = { file: open.file, ...open.entry.get(row)! }
+        const entry = { file: open.file, ...open.entry.get(row.id)! }
         const error = corruption(() => this.#decode(open, entry, key))
         yield { file: open.file, key, entry, ...(error && { error }) }
       }
@@ -132,15 +144,24 @@ export class WalReader implements Disposable {
     return record
   }
 
-  /** Opens what is new, lets go of what was deleted, and indexes the rows that have come since. */
-  #refresh(): OpenFile[] {
-    const files = listFolder(this.#directory).db
-    const newest = files.at(-1)
+  /** Closes the files that were deleted meanwhile: until then they take their space. Every look at the folder does it. */
+  closeDeleted(): void {
+    this.#closeAllBut(listFolder(this.#directory).db)
+  }
+
+  #closeAllBut(files: readonly number[]): void {
     for (const [file, { db }] of this.#open) {
       if (files.includes(file)) continue
       db.close()
       this.#open.delete(file)
     }
+  }
+
+  /** Opens what is new, lets go of what was deleted, and indexes the rows that have come since. */
+  #refresh(): OpenFile[] {
+    const files = listFolder(this.#directory).db
+    const newest = files.at(-1)
+    this.#closeAllBut(files)
     return files.flatMap(file => {
       const open = this.#open.get(file) ?? this.#tryOpen(file)
       if (open === undefined) return []
@@ -193,6 +214,7 @@ export class WalReader implements Disposable {
     }
   }
 
+  /** Closes all files; whatever is called next opens them again. */
   close(): void {
     for (const { db } of this.#open.values()) db.close()
     this.#open.clear()
@@ -200,6 +222,29 @@ export class WalReader implements Disposable {
 
   [Symbol.dispose](): void {
     this.close()
+  }
+}
+
+interface FileRow {
+  readonly open: OpenFile
+  readonly row: IndexedRow
+}
+
+function* rowsOf(open: OpenFile, stream: number, from: number, to: number): Generator<FileRow> {
+  for (const row of open.index.near(stream, from, to)) yield { open, row }
+}
+
+/** Merges rows that each come by base; the earlier file's come first where bases are equal. */
+function* byBase(files: readonly Iterator<FileRow>[]): Generator<FileRow> {
+  const heads = files.map(rows => rows.next().value as FileRow | undefined)
+  for (;;) {
+    let least = -1
+    heads.forEach((head, i) => {
+      if (head !== undefined && (least < 0 || head.row.base < heads[least]!.row.base)) least = i
+    })
+    if (least < 0) return
+    yield heads[least]!
+    heads[least] = files[least]!.next().value
   }
 }
 

@@ -72,9 +72,9 @@ export class WalStore {
     try {
       writer.db.exec('begin immediate')
       const appendedMs = Date.now()
-      for (const { frames } of appends) {
+      for (const { request, frames } of appends) {
         for (const frame of frames) {
-          if (rows.has(frame) || this.#has(frame)) continue
+          if (!request.keepRepeats && (rows.has(frame) || this.#has(frame))) continue
           rows.add({ ...this.#insert(writer, frame, appendedMs), appendedMs })
         }
       }

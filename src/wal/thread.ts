@@ -30,7 +30,9 @@ class WalThread {
   #queue: AppendRequest[] = []
   #scheduled = false
   /** Set from a failed write until a new file is open, as is the timer that tries to open one. */
+  #failing = false
   #failure: PlainError | undefined
+  #failures = 0
   #probe: NodeJS.Timeout | undefined
   readonly #deletions = new Set<Promise<void>>()
 
@@ -48,8 +50,8 @@ class WalThread {
 
   #enqueue(request: AppendRequest): void {
     for (const key of request.streams) this.#store.streams.numberOf(key)
-    if (this.#failure !== undefined) {
-      report({ kind: 'refused', appends: [request.id], error: this.#failure })
+    if (this.#failing || request.failuresHeard < this.#failures) {
+      report({ kind: 'refused', appends: [request.id], error: this.#failure! })
       return
     }
     this.#queue.push(request)
@@ -80,8 +82,11 @@ class WalThread {
     const appends = group.flatMap(request => this.#sealed(request))
     if (appends.length === 0) return
     try {
+      const began = performance.now()
       const rows = this.#store.commit(appends)
-      report({ kind: 'committed', newest: this.#store.newest, appends: appends.map(({ request }) => request.id), rows })
+      const ms = performance.now() - began
+      const ids = appends.map(({ request }) => request.id)
+      report({ kind: 'committed', newest: this.#store.newest, ms, appends: ids, rows })
     } catch (cause) {
       this.#fail(cause, appends)
     }
@@ -102,7 +107,9 @@ class WalThread {
     const error = toPlain(failure(cause))
     const refused = [...appends.map(({ request }) => request), ...this.#queue.splice(0)]
     const bytes = refused.reduce((sum, { frames }) => sum + frames.byteLength, 0)
+    this.#failing = true
     this.#failure = error
+    this.#failures += 1
     report({ kind: 'failing', error })
     report({ kind: 'refused', appends: refused.map(({ id }) => id), error })
     this.#startProbe(bytes)
@@ -120,13 +127,13 @@ class WalThread {
       }
       clearInterval(this.#probe)
       this.#probe = undefined
-      this.#failure = undefined
+      this.#failing = false
       report({ kind: 'healthy', newest: this.#store.newest })
     }, PROBE_MS)
   }
 
   #rotate(): void {
-    if (this.#failure !== undefined) return
+    if (this.#failing) return
     try {
       this.#store.rotate()
       report({ kind: 'opened', newest: this.#store.newest })

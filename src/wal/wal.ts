@@ -3,6 +3,7 @@
 import { once } from 'node:events'
 import { Worker } from 'node:worker_threads'
 import { MillraceError } from '../errors.ts'
+import { threadFile } from '../thread-file.ts'
 import { openReadonly } from './database.ts'
 import { listFolder } from './files.ts'
 import { layFrames, StreamNumbers } from './frame-layout.ts'
@@ -25,12 +26,19 @@ export interface WalOptions {
   readonly fileBytes?: number | undefined
 }
 
+export interface AppendOptions {
+  readonly beyondLimit?: boolean
+  readonly keepRepeats?: boolean
+}
+
 export type WalHealth = { readonly ok: true } | { readonly ok: false; readonly error: MillraceError }
 
 const FILE_BYTES = 256 * 1024 * 1024
 
 interface Waiting {
   readonly bytes: number
+  /** On the clock of `performance.now`. */
+  readonly since: number
   resolve(): void
   reject(error: MillraceError): void
 }
@@ -46,8 +54,11 @@ export class Wal implements AsyncDisposable {
   readonly #streams: StreamNumbers
   readonly #waiting = new Map<number, Waiting>()
   readonly #listeners = new Set<(health: WalHealth) => void>()
+  readonly #commitListeners = new Set<(seconds: number) => void>()
+  #appendFailures = 0
   #waitingBytes = 0
   #nextId = 1
+  #failuresHeard = 0
   #failed: MillraceError | undefined
   #full: MillraceError | undefined
   #closed: Promise<void> | undefined
@@ -79,7 +90,7 @@ export class Wal implements AsyncDisposable {
   static async open(options: WalOptions): Promise<Wal> {
     const { directory, maxBytes, fileBytes = FILE_BYTES } = options
     const workerData: ThreadOptions = { directory, fileBytes: Math.min(fileBytes, maxBytes / 4) }
-    const worker = new Worker(new URL('./thread.ts', import.meta.url), { workerData, name: 'wal' })
+    const worker = new Worker(threadFile(new URL('./thread.ts', import.meta.url)), { workerData, name: 'wal' })
     const exited = once(worker, 'exit') // listened for at once: it may come in the same turn as the message
     const [first] = (await Promise.race([once(worker, 'message'), exited])) as [Report | number]
     if (typeof first === 'number') throw new MillraceError('WAL_FAILED', `the WAL thread ended with code ${first}`)
@@ -91,33 +102,42 @@ export class Wal implements AsyncDisposable {
 
   /**
    * Resolves when all the batches are on the disk, each in a row or found there already. A batch is kept beside another
-   * one at the same offset, and beside itself under other flags. The chunks are not used after the call returned.
-   * Rejects, and none counts as stored: WAL_FAILED (the disk), WAL_FULL (maxBytes, unless `beyondLimit`, for what makes room
-   * afterwards), BATCH_CORRUPT (size or CRC).
+   * one at the same offset, and beside itself under other flags; with `keepRepeats` every batch gets a row of its own. The
+   * chunks are not used after the call returned.
+   * Rejects, and none counts as stored: WAL_FAILED (the disk; then nothing is stored either that was appended before the
+   * failure was heard of), WAL_FULL (maxBytes, unless `beyondLimit`, for what makes room afterwards), BATCH_CORRUPT (size or CRC).
    */
-  async append(batches: readonly CapturedBatch[], { beyondLimit = false } = {}): Promise<void> {
+  async append(
+    batches: readonly CapturedBatch[],
+    { beyondLimit = false, keepRepeats = false }: AppendOptions = {}
+  ): Promise<void> {
     if (batches.length === 0) return
-    this.#refuseIfUnable(beyondLimit)
+    const refusal = this.#refusal(beyondLimit)
+    if (refusal !== undefined) {
+      this.#appendFailures += 1
+      throw refusal
+    }
     const { frames, refs } = layFrames(batches, this.#streams)
     const id = this.#nextId++
     const { promise, resolve, reject } = Promise.withResolvers<void>()
-    this.#waiting.set(id, { bytes: frames.byteLength, resolve, reject })
+    this.#waiting.set(id, { bytes: frames.byteLength, since: performance.now(), resolve, reject })
     this.#waitingBytes += frames.byteLength
-    this.#send({ kind: 'append', id, frames, refs, streams: this.#streams.takeNew() }, [frames])
+    const [streams, failuresHeard] = [this.#streams.takeNew(), this.#failuresHeard]
+    this.#send({ kind: 'append', id, frames, refs, streams, keepRepeats, failuresHeard }, [frames])
     return promise
   }
 
-  #refuseIfUnable(beyondLimit: boolean): void {
-    if (this.#closed !== undefined) throw new MillraceError('WAL_FAILED', 'the WAL is closed', { retriable: false })
-    if (this.#failed !== undefined) throw this.#failed
-    if (this.#isFull && !beyondLimit) {
-      this.#full ??= new MillraceError('WAL_FULL', `the WAL has reached its limit of ${this.#maxBytes} bytes`, {
-        hint: 'It goes on when what is in it has been archived; or raise wal.max.bytes.'
-      })
-      this.#tellHealth()
-      this.#deleteSpent()
-      throw this.#full
-    }
+  /** Why an append is not even tried. */
+  #refusal(beyondLimit: boolean): MillraceError | undefined {
+    if (this.#closed !== undefined) return new MillraceError('WAL_FAILED', 'the WAL is closed', { retriable: false })
+    if (this.#failed !== undefined) return this.#failed
+    if (!this.#isFull || beyondLimit) return undefined
+    this.#full ??= new MillraceError('WAL_FULL', `the WAL has reached its limit of ${this.#maxBytes} bytes`, {
+      hint: 'It goes on when what is in it has been archived; or raise wal.max.bytes.'
+    })
+    this.#tellHealth()
+    this.#deleteSpent()
+    return this.#full
   }
 
   get #isFull(): boolean {
@@ -144,6 +164,26 @@ export class Wal implements AsyncDisposable {
     this.#deleteSpent()
   }
 
+  /** Lets go of all that was appended to some streams so far. */
+  releaseStreams(streams: readonly StreamKey[]): void {
+    this.#ledger.releaseStreams(new Set(streams.map(key => this.#streams.get(key).number)))
+    this.#deleteSpent()
+  }
+
+  /** The oldest file that takes no more appends: the last offset of each stream in it that is not released. */
+  oldestFile(): { readonly file: number; readonly lastOffsets: ReadonlyMap<StreamKey, number> } | undefined {
+    const file = this.#ledger.oldest
+    if (file === undefined) return undefined
+    const lastOffsets = this.#ledger.lastOffsets(file).entries()
+    return { file, lastOffsets: new Map(lastOffsets.map(([stream, last]) => [this.#streams.keys[stream]!, last])) }
+  }
+
+  /** Lets go of a whole file. */
+  releaseFile(file: number): void {
+    this.#ledger.releaseFile(file)
+    this.#deleteSpent()
+  }
+
   /** True when the row was released, or its whole file is gone. */
   isReleased(file: number, id: number): boolean {
     return this.#ledger.isReleased({ file, id })
@@ -152,6 +192,16 @@ export class Wal implements AsyncDisposable {
   /** What the files take on the disk. */
   get bytes(): number {
     return this.#ledger.bytesOnDisk
+  }
+
+  /** What they take but for those that are being deleted. */
+  get heldBytes(): number {
+    return this.#ledger.heldBytes
+  }
+
+  /** What the appends take that are under way. */
+  get waitingBytes(): number {
+    return this.#waitingBytes
   }
 
   /** Whether an append would be taken now; if not, with which error it is refused. */
@@ -164,6 +214,23 @@ export class Wal implements AsyncDisposable {
   onHealthChange(listener: (health: WalHealth) => void): () => void {
     this.#listeners.add(listener)
     return () => void this.#listeners.delete(listener)
+  }
+
+  /** Appends that were rejected since the start. */
+  get appendFailures(): number {
+    return this.#appendFailures
+  }
+
+  /** How long, in ms, the append that has waited longest has waited; 0 when none waits. */
+  get waitingMs(): number {
+    const [oldest] = this.#waiting.values() // in the order of their coming
+    return oldest === undefined ? 0 : performance.now() - oldest.since
+  }
+
+  /** Calls the listener with the seconds that each commit took. Returns its remover. */
+  onCommit(listener: (seconds: number) => void): () => void {
+    this.#commitListeners.add(listener)
+    return () => void this.#commitListeners.delete(listener)
   }
 
   #tellHealth = (() => {
@@ -201,13 +268,16 @@ export class Wal implements AsyncDisposable {
         this.#saw(report.newest)
         this.#ledger.add(report.newest.file, report.rows)
         for (const id of report.appends) this.#take(id).resolve()
+        for (const listener of this.#commitListeners) listener(report.ms / 1000)
         break
       case 'refused': {
         const error = fromPlain(report.error)
+        this.#appendFailures += report.appends.length
         for (const id of report.appends) this.#take(id).reject(error)
         break
       }
       case 'failing':
+        this.#failuresHeard += 1
         this.#failed = fromPlain(report.error)
         break
       case 'healthy':
@@ -251,6 +321,7 @@ export class Wal implements AsyncDisposable {
       this.#tellHealth()
     }
     const error = this.#failed ?? new MillraceError('WAL_FAILED', 'the WAL is closed', { retriable: false })
+    this.#appendFailures += this.#waiting.size
     for (const id of [...this.#waiting.keys()]) this.#take(id).reject(error)
   }
 }

@@ -1,37 +1,14 @@
-import { execFileSync } from 'node:child_process'
+import { readdirSync, readlinkSync, rmSync } from 'node:fs'
 import { rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
+import { listFolder, walPath } from '../../src/wal/files.ts'
 import type { CapturedBatch } from '../../src/wal/messages.ts'
 import { WalReader } from '../../src/wal/reader.ts'
 import { Wal } from '../../src/wal/wal.ts'
-import { tempFolder } from '../support/temp.ts'
+import { canMount, smallDisk } from '../support/small-disk.ts'
 import { until } from '../support/until.ts'
 import { captured, orders } from './batches.ts'
-
-const canMount = process.platform === 'linux' && process.getuid?.() === 0 && tryMount()
-
-function tryMount(): boolean {
-  try {
-    execFileSync('unshare', ['--mount', 'true'], { stdio: 'ignore' })
-    return true
-  } catch {
-    return false
-  }
-}
-
-/** A file system of its own with room for `mebibytes`. */
-async function smallDisk(mebibytes: number) {
-  const folder = await tempFolder('disk')
-  execFileSync('mount', ['-t', 'tmpfs', '-o', `size=${mebibytes}m`, 'millrace-test', folder.path])
-  return {
-    path: folder.path,
-    async [Symbol.asyncDispose]() {
-      execFileSync('umount', [folder.path])
-      await folder.dispose()
-    }
-  }
-}
 
 test.skipIf(!canMount)(
   'a full disk (needs root): appends fail as one, none is half there, and the WAL goes on when there is room',
@@ -77,6 +54,47 @@ test.skipIf(!canMount)(
     expect([...reader.verifyAll()].filter(({ error }) => error !== undefined)).toEqual([])
   }
 )
+
+test.skipIf(!canMount)(
+  'a full disk (needs root): what was appended before its failure was heard of is not stored, though there is room by then',
+  async () => {
+    await using disk = await smallDisk(12)
+    const directory = join(disk.path, 'wal')
+    await using wal = await Wal.open({ directory, maxBytes: 1024 ** 3 })
+    await wal.append([captured(0)])
+    const filler = join(disk.path, 'filler')
+    await writeFile(filler, Buffer.alloc(11_000_000))
+    const handles = openHandles(walPath(directory, 1))
+    const failing = wal.append([captured(1, { size: 2_000_000 })])
+    // Nothing is heard of the WAL thread until the next await: it fails, closes its writer, and goes on in a new file.
+    spinUntil(() => openHandles(walPath(directory, 1)) < handles)
+    rmSync(filler)
+    spinUntil(() => listFolder(directory).db.length > 1)
+    const outcomes = await Promise.allSettled([failing, wal.append([captured(2)])])
+    for (const outcome of outcomes)
+      expect(outcome).toMatchObject({ status: 'rejected', reason: { code: 'WAL_FAILED' } })
+    await until(() => wal.health.ok, { what: 'the failure is heard of, and its end' })
+    await wal.append([captured(3)])
+    expect(readBases(directory)).toEqual([0, 3])
+  }
+)
+
+/** How often this process has a file open. */
+function openHandles(path: string): number {
+  return readdirSync('/proc/self/fd').filter(fd => {
+    try {
+      return readlinkSync(`/proc/self/fd/${fd}`) === path
+    } catch {
+      return false // closed meanwhile
+    }
+  }).length
+}
+
+/** Waits without letting anything else of this thread run. */
+function spinUntil(condition: () => boolean): void {
+  const deadline = Date.now() + 10_000
+  while (!condition()) if (Date.now() > deadline) throw new Error('waited in vain')
+}
 
 function readBases(directory: string): number[] {
   using reader = WalReader.open(directory)

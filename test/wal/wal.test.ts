@@ -136,6 +136,68 @@ test('entries gives the batches that hold an offset of the range, in order, also
   expect(reader.streams()).toEqual([orders])
 })
 
+test('entries ends with the batch that exceeds the bytes, in order over all files', async () => {
+  await using opened = await openWal({ fileBytes: 150_000 })
+  const offsets = [...range(6), ...range(6).map(i => i + 10), 7, 8, 9]
+  for (const i of offsets) await opened.wal.append([captured(i, { size: 60_000 })])
+  expect((await databases(opened.directory)).length).toBeGreaterThan(3)
+  using reader = WalReader.open(opened.directory)
+  const bases = (from: number, bytes?: number, to?: number) =>
+    reader.entries(orders, from, to, bytes).map(({ baseOffset }) => baseOffset)
+  expect(bases(0)).toEqual(offsets.toSorted((a, b) => a - b))
+  const { bytes } = reader.entries(orders)[0]!
+  expect(bases(4, 4 * bytes)).toEqual([4, 5, 7, 8, 9])
+  expect(bases(4, 4 * bytes - 1)).toEqual([4, 5, 7, 8])
+  expect(bases(4, 0)).toEqual([4])
+  expect(bases(4, 4 * bytes, 8)).toEqual([4, 5, 7])
+})
+
+test('on request a batch is kept beside itself', async () => {
+  await using opened = await openWal()
+  const batch = captured(9)
+  await opened.wal.append([batch])
+  await opened.wal.append([batch, batch], { keepRepeats: true })
+  expect(readAll(opened.directory)).toEqual([batch, batch, batch].map(wanted))
+})
+
+test('the oldest file tells its streams, and is deleted when it is released', async () => {
+  await using opened = await openWal({ fileBytes: 150_000 })
+  const { wal } = opened
+  const other = { ...orders, partition: 1 }
+  expect(wal.oldestFile()).toBeUndefined()
+  await wal.append([captured(3, { stream: other })])
+  for (let i = 0; i < 6; i++) await wal.append([captured(i, { size: 60_000 })])
+  const { file, lastOffsets } = wal.oldestFile()!
+  expect([file, [...lastOffsets]]).toEqual([
+    1,
+    [
+      [other, 3],
+      [orders, 1]
+    ]
+  ])
+  const held = wal.heldBytes
+  expect(held).toBe(wal.bytes)
+  wal.releaseFile(file)
+  expect(wal.heldBytes).toBeLessThan(held - 150_000)
+  expect(wal.oldestFile()?.file).toBe(2)
+  expect(wal.streams()).toMatchObject([{ key: orders, firstOffset: 2 }])
+  await until(() => wal.bytes === wal.heldBytes, { what: 'the deletion is heard of' })
+  expect(await databases(opened.directory)).not.toContain('1.db')
+})
+
+test('streams can be released whole', async () => {
+  await using opened = await openWal({ fileBytes: 150_000 })
+  const { wal } = opened
+  const [first, second] = [1, 2].map(partition => ({ ...orders, partition }))
+  for (let i = 0; i < 6; i++) {
+    await wal.append([orders, first!, second!].map(stream => captured(i, { size: 30_000, stream })))
+  }
+  wal.releaseStreams([orders, second!])
+  expect(wal.streams()).toMatchObject([{ key: first, firstOffset: 0, unreleasedBatches: 6 }])
+  wal.releaseStreams([first!])
+  await until(async () => (await databases(opened.directory)).length === 1, { what: 'the newest file alone is left' })
+})
+
 test('a batch whose CRC or size is wrong is refused, and its neighbours in other calls are not', async () => {
   await using opened = await openWal()
   const broken = expected(captured(1))

@@ -5,8 +5,8 @@ import { dirname, join, posix } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
 /**
- * From low to high. Each entry is a folder or a file of src/, or all connectors; it may import what stands in a lower line,
- * nothing that stands in its own line but itself, and nothing of `never`.
+ * From low to high. Each entry is a folder or a file of src/, all connectors, or the public names that lie beside them; it
+ * may import what stands in a lower line, nothing that stands in its own line but itself, and nothing of `never`.
  */
 export const layers: readonly (readonly string[])[] = [
   ['src/*.ts'],
@@ -16,9 +16,11 @@ export const layers: readonly (readonly string[])[] = [
   ['src/archive'],
   ['src/sealing'],
   ['src/search', 'src/replay'],
+  ['src/broker'],
   ['src/connect'],
+  ['connectors/*.ts'],
   ['connectors'],
-  ['src/bundled-connectors.ts', 'src/config.ts', 'src/pipeline.ts', 'src/server'],
+  ['src/bundled-connectors.ts', 'src/config.ts', 'src/pipeline.ts', 'src/quick-start', 'src/server'],
   ['src/worker.ts'],
   ['src/cli'],
   ['src/main.ts']
@@ -96,7 +98,7 @@ function nameFault(file: string, specifier: string): string | undefined {
 function stationOf(file: string): string | undefined {
   const entries = layers.flat()
   const [top = '', second = '', ...deeper] = file.split('/')
-  if (top === 'connectors') return 'connectors'
+  if (top === 'connectors') return deeper.length === 0 ? 'connectors/*.ts' : 'connectors'
   const exact = entries.find(entry => entry === `${top}/${second}`)
   return exact ?? (top === 'src' && deeper.length === 0 ? 'src/*.ts' : undefined)
 }

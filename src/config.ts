@@ -1,6 +1,7 @@
 // The worker's configuration: its options, where they come from, and the connectors beside it. Checked whole, before
 // anything starts.
 import { existsSync, readdirSync } from 'node:fs'
+import { findPackageJSON } from 'node:module'
 import path from 'node:path'
 import type { ConfigFile } from './connect/config-file.ts'
 import { CONFIG_EXTENSIONS, readConfigFile } from './connect/config-file.ts'
@@ -9,16 +10,31 @@ import type { Fault, Options, Values } from './connect/options.ts'
 import * as option from './connect/options.ts'
 import { formatFault, parseOptions } from './connect/options.ts'
 import { MillraceError } from './errors.ts'
+import type { Address } from './kafka/address.ts'
 
 const MiB = 1024 * 1024
 
 export const workerOptions = {
-  'bootstrap.servers': { schema: option.addresses, doc: 'the upstream cluster: host:port, or several with commas' },
+  'bootstrap.servers': {
+    schema: option.addresses,
+    optional: true,
+    doc: 'the upstream cluster: host:port, or several with commas; the embedded broker where it is not set'
+  },
+  'broker.listen': {
+    schema: option.address,
+    default: '127.0.0.1:9092',
+    doc: 'where the embedded broker listens'
+  },
+  'broker.max.bytes': {
+    schema: option.bytes(64 * MiB),
+    default: '1GiB',
+    doc: 'the most that the embedded broker keeps: then it forgets its oldest records'
+  },
   'data.dir': { schema: option.text, default: './data', doc: 'where the WAL, local segments and the catalog are kept' },
   'connectors.dir': {
     schema: option.text,
     default: 'config/connectors',
-    doc: 'the folder with one file per connector'
+    doc: 'the folder with one file per connector; where this one is not there, the files that come with Millrace'
   },
   listeners: {
     schema: option.httpListener,
@@ -59,6 +75,17 @@ const connectorOptions = {
   'connector.class': { schema: option.text, doc: 'which connector this is' },
   'tasks.max': { schema: option.integer(1, 1), default: '1', doc: 'always 1 for the bundled connectors' }
 } as const satisfies Options
+
+/** The cluster behind the worker: the configured one, or the embedded broker. */
+export function upstreamOf(worker: WorkerConfig): readonly Address[] {
+  return worker['bootstrap.servers'] ?? [reachable(worker['broker.listen'])]
+}
+
+/** An address to connect to for one to listen on. */
+function reachable({ host, port }: Address): Address {
+  const loopback: Record<string, string> = { '0.0.0.0': '127.0.0.1', '::': '::1' }
+  return { host: loopback[host] ?? host, port }
+}
 
 export interface Configured<C extends Connector = Connector> {
   readonly name: string
@@ -150,8 +177,17 @@ function readWorker({ file, set = [], env = process.env }: ConfigInputs): {
     if (at < 1) faults.push({ source: '--set', key: assignment, rule: 'must be key=value' })
     else values.set(assignment.slice(0, at), { text: assignment.slice(at + 1), source: '--set' })
   }
+  const connectors = workerOptions['connectors.dir'].default
+  if (!values.has('connectors.dir') && !existsSync(connectors)) {
+    values.set('connectors.dir', { text: packagedConnectors(), source })
+  }
   const parsed = parseOptions(workerOptions, values, source)
   return { worker: parsed.values, faults: [...faults, ...parsed.faults], sourceOf }
+}
+
+/** The connector files that come with Millrace: a proxy and a folder as archive. */
+function packagedConnectors(): string {
+  return path.join(path.dirname(findPackageJSON(import.meta.url)!), 'config', 'connectors')
 }
 
 /** Null when the folder cannot be read. */

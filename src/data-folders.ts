@@ -10,6 +10,10 @@ export interface DataFolders {
   readonly warm: string
   /** The local memory of archived segments. */
   readonly catalog: string
+  /** The embedded broker's topics and logs. */
+  readonly broker: string
+  /** What consumer groups committed to `millrace serve`. */
+  readonly serve: string
 }
 
 export function dataFolders(dataDir: string): DataFolders {
@@ -17,6 +21,8 @@ export function dataFolders(dataDir: string): DataFolders {
     wal: path.join(dataDir, 'wal'),
     building: path.join(dataDir, 'building'),
     warm: path.join(dataDir, 'warm'),
-    catalog: path.join(dataDir, 'catalog.db')
+    catalog: path.join(dataDir, 'catalog.db'),
+    broker: path.join(dataDir, 'broker'),
+    serve: path.join(dataDir, 'serve.db')
   }
 }

@@ -5,13 +5,18 @@ import yargs from 'yargs'
 import { hideBin } from 'yargs/helpers'
 import { isMillraceError, MillraceError } from './errors.ts'
 
+/** What older ones cannot even parse is written freely in all files but this one; package.json names the same. */
+const OLDEST_NODE = 24
+
 /** Each is loaded only when it is called, so that a command starts quickly and a worker holds no more than it needs. */
 const commands: Record<string, () => Promise<CommandModule<object, any>>> = {
   run: async () => (await import('./cli/run.ts')).runCommand,
   flush: async () => (await import('./cli/flush.ts')).flushCommand,
   search: async () => (await import('./cli/search.ts')).searchCommand,
   replay: async () => (await import('./cli/replay.ts')).replayCommand,
-  verify: async () => (await import('./cli/verify.ts')).verifyCommand
+  verify: async () => (await import('./cli/verify.ts')).verifyCommand,
+  broker: async () => (await import('./cli/broker.ts')).brokerCommand,
+  serve: async () => (await import('./cli/serve.ts')).serveCommand
 }
 
 // `millrace search … | head` closes our output before we are done: that is no error.
@@ -21,6 +26,10 @@ process.stdout.on('error', error => {
 })
 
 try {
+  if (Number.parseInt(process.versions.node, 10) < OLDEST_NODE) {
+    throw new MillraceError('USAGE', `Millrace needs Node ${OLDEST_NODE} or newer (this is ${process.versions.node})`)
+  }
+  const { packageVersion } = await import('./package-version.ts')
   const args = hideBin(process.argv)
   const called = args.find(arg => !arg.startsWith('-'))
   const needed = called !== undefined && called in commands ? [called] : Object.keys(commands)
@@ -29,7 +38,7 @@ try {
     .usage('$0 <command>\n\nArchives what producers send to Kafka, byte for byte; searches it and replays it.')
     .demandCommand(1, 'Name a command.')
     .strict()
-    .version(false)
+    .version(packageVersion)
     .help()
     .epilogue(
       'Exit codes: 0 done, 1 found something wrong, 2 wrong usage or config, 3 a server could not be reached, 130 interrupted.'

@@ -3,7 +3,7 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import type { Logger } from 'pino'
 import { isMillraceError, MillraceError, messageOf } from './errors.ts'
-import type { Sealer } from './sealing/sealer.ts'
+import type { Sealer, SealStep } from './sealing/sealer.ts'
 import type { CapturedBatch } from './wal/messages.ts'
 import type { StreamKey } from './wal/stream.ts'
 import { streamId } from './wal/stream.ts'
@@ -40,6 +40,11 @@ export class Pipeline implements AsyncDisposable {
   readonly #options: PipelineOptions
   readonly #stopping = new AbortController()
   readonly #failures = new Map<string, { count: number; until: number }>()
+  /** By stream: why its last seal did not get on. */
+  readonly #causes = new Map<string, string>()
+  #sealingFailures = 0
+  /** The seal that is under way: its partition, and since when. */
+  #sealing: { readonly partition: string; readonly since: number } | null = null
   readonly #loop: Promise<void>
   /** Segments are built one at a time; whoever wants one waits for the one before. */
   #turn: Promise<unknown> = Promise.resolve()
@@ -58,6 +63,25 @@ export class Pipeline implements AsyncDisposable {
   captureFault(): MillraceError | null {
     const { health } = this.#options.wal
     return health.ok ? null : health.error
+  }
+
+  /** The partitions of which something is not known to be archived, and why the archive has not got further. */
+  unarchived(): (StreamState & { readonly cause: string })[] {
+    return this.#pending().map(state => ({
+      ...state,
+      cause: this.#causes.get(streamId(state.key)) ?? this.#occupation()
+    }))
+  }
+
+  /** Seals that failed since the start. */
+  get sealingFailures(): number {
+    return this.#sealingFailures
+  }
+
+  #occupation(): string {
+    if (this.#sealing === null) return 'its turn to be sealed has not come'
+    const { partition, since } = this.#sealing
+    return `${partition} has been under way to the archive for ${Math.round((Date.now() - since) / 1000)} s`
   }
 
   /**
@@ -79,8 +103,7 @@ export class Pipeline implements AsyncDisposable {
     let failure: unknown = new Error('the store or the cluster has not answered yet')
     for (;;) {
       try {
-        const step = this.#inTurn(() => this.#options.sealer.sealNext(key, { toHighWatermark: true }))
-        const done = await before(deadline, step)
+        const done = await before(deadline, this.#seal(key, { toHighWatermark: true }))
         if (done && done.end > lastOffset) return done.end
         if (done?.progressed) continue
         if (done) {
@@ -123,7 +146,7 @@ export class Pipeline implements AsyncDisposable {
     const id = streamId(key)
     const aged = (this.#state(key)?.oldestAppend ?? Number.POSITIVE_INFINITY) <= Date.now() - this.#options.segmentMs
     try {
-      const { progressed } = await this.#inTurn(() => this.#options.sealer.sealNext(key, { toHighWatermark: aged }))
+      const { progressed } = await this.#seal(key, { toHighWatermark: aged })
       this.#failures.delete(id)
       // Nothing could be sealed yet, most likely because the high watermark lags: not to be asked again at once.
       if (!progressed) this.#failures.set(id, { count: 0, until: Date.now() + FIRST_BACKOFF_MS })
@@ -133,6 +156,26 @@ export class Pipeline implements AsyncDisposable {
         { err: error, stream: key },
         'sealing failed; the batches stay in the WAL and it is tried again'
       )
+    }
+  }
+
+  /** The next segment of a stream, when those before it are done; keeps in mind why it did not get on. */
+  async #seal(key: StreamKey, options: { toHighWatermark: boolean }): Promise<SealStep> {
+    const id = streamId(key)
+    try {
+      const step = await this.#inTurn(async () => {
+        this.#sealing = { partition: `${key.topic}-${key.partition}`, since: Date.now() }
+        return await this.#options.sealer.sealNext(key, options).finally(() => {
+          this.#sealing = null
+        })
+      })
+      if (step.progressed) this.#causes.delete(id)
+      else this.#causes.set(id, `the high watermark is not past what was captured from offset ${step.end} on`)
+      return step
+    } catch (error) {
+      this.#sealingFailures += 1
+      this.#causes.set(id, messageOf(error))
+      throw error
     }
   }
 

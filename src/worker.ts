@@ -5,7 +5,9 @@ import { Archive } from './archive/archive.ts'
 import { Catalog } from './archive/catalog.ts'
 import { probeStore } from './archive/object-store.ts'
 import { WarmSegments } from './archive/warm-segments.ts'
-import type { Configuration } from './config.ts'
+import { EmbeddedBroker } from './broker/embedded-broker.ts'
+import type { Configuration, WorkerConfig } from './config.ts'
+import { upstreamOf } from './config.ts'
 import { dataFolders } from './data-folders.ts'
 import { messageOf } from './errors.ts'
 import { formatAddress } from './kafka/address.ts'
@@ -15,7 +17,12 @@ import { Pipeline } from './pipeline.ts'
 import { BrokerLog } from './sealing/broker-log.ts'
 import { Sealer } from './sealing/sealer.ts'
 import { SegmentBuilder } from './sealing/segment-builder.ts'
+import type { WorkerState } from './server/health.ts'
+import { archiveLimitMs, notReady } from './server/health.ts'
 import { startHttp } from './server/http.ts'
+import { MetricRegistry } from './server/metric-registry.ts'
+import { countedCapture, showWorker, workerMetrics } from './server/metrics.ts'
+import { UpstreamWatch } from './server/upstream-watch.ts'
 import { Wal } from './wal/wal.ts'
 
 /** At shutdown, how long what was captured may take to be archived; what takes longer stays in the WAL. */
@@ -24,6 +31,8 @@ const DRAIN_ARCHIVE_MS = 10_000
 export interface RunningWorker {
   /** Where it can be reached, by what it is for. */
   readonly addresses: Readonly<Record<string, string>>
+  /** Null in front of a cluster. */
+  readonly embeddedBroker: EmbeddedBroker | null
   /** Finishes what is owed to clients, archives what it can, closes. */
   stop(): Promise<void>
 }
@@ -38,7 +47,9 @@ export async function startWorker(
 
   // The WAL first: its lock keeps a second worker away from everything else in the folder.
   const wal = opened.use(await Wal.open({ directory: folders.wal, maxBytes: worker['wal.max.bytes'] }))
-  const cluster = opened.use(new Cluster(worker['bootstrap.servers']))
+  const embeddedBroker = worker['bootstrap.servers'] ? null : opened.use(await openBroker(worker, logger))
+  const bootstrap = upstreamOf(worker)
+  const cluster = opened.use(new Cluster(bootstrap))
   const clusterId = await cluster.clusterId()
   const store = await sink.connector.open(sink.values)
   const archive = opened.use(new Archive(store, Catalog.open(folders.catalog, store.url)))
@@ -49,7 +60,7 @@ export async function startWorker(
     builder,
     archive,
     warm: new WarmSegments(folders.warm, worker['warm.max.bytes']),
-    broker: new BrokerLog(cluster, new Admin(worker['bootstrap.servers'])),
+    broker: new BrokerLog(cluster, new Admin(bootstrap)),
     logger,
     directory: folders.building,
     segmentBytes: worker['segment.bytes'],
@@ -66,28 +77,53 @@ export async function startWorker(
     })
   )
 
-  const http = await startHttp(worker.listeners, pipeline)
+  const upstream = opened.use(await UpstreamWatch.start(cluster))
+  let phase: WorkerState['phase'] = 'starting'
+  const state = (): WorkerState => ({
+    phase,
+    upstreamFault: upstream.fault,
+    walFault: pipeline.captureFault()?.message ?? null,
+    walWaitingMs: wal.waitingMs,
+    unarchived: pipeline.unarchived(),
+    archiveLimitMs: archiveLimitMs(worker['segment.ms']),
+    now: Date.now()
+  })
+  const registry = new MetricRegistry()
+  const metrics = registry.of(workerMetrics)
+  showWorker(metrics, { wal, walMaxBytes: worker['wal.max.bytes'], sealer, pipeline, state })
+  const http = await startHttp(worker.listeners, {
+    flush: request => pipeline.flush(request),
+    notReady: () => notReady(state()),
+    metrics: registry
+  })
   opened.defer(() => http.close())
   const running = opened.use(new AsyncDisposableStack())
-  const addresses: Record<string, string> = { http: `http://${formatAddress(worker.listeners)}` }
+  const addresses: Record<string, string> = {
+    http: `http://${formatAddress(worker.listeners)}`,
+    ...(embeddedBroker && { 'embedded broker': formatAddress(embeddedBroker.address) })
+  }
   for (const { name, connector, values } of sources) {
     const source = await connector.start(values, {
       name,
       logger: logger.child({ connector: name }),
-      bootstrap: worker['bootstrap.servers'],
+      bootstrap,
       clusterId,
       cluster,
-      capture: batches => pipeline.capture(batches),
-      captureFault: () => pipeline.captureFault()
+      capture: countedCapture(batches => pipeline.capture(batches), metrics, name),
+      captureFault: () => pipeline.captureFault(),
+      metrics: table => registry.of(table, { connector: name })
     })
     running.defer(() => source.stop())
     for (const [what, address] of Object.entries(source.addresses)) addresses[`${name} ${what}`] = address
   }
 
+  phase = 'running'
   const parts = opened.move()
   return {
     addresses,
+    embeddedBroker,
     async stop() {
+      phase = 'draining'
       await running.disposeAsync()
       try {
         await pipeline.flush({ timeoutMs: DRAIN_ARCHIVE_MS })
@@ -97,4 +133,16 @@ export async function startWorker(
       await parts.disposeAsync()
     }
   }
+}
+
+function openBroker(worker: WorkerConfig, logger: Logger): Promise<EmbeddedBroker> {
+  const address = formatAddress(worker['broker.listen'])
+  return EmbeddedBroker.open({
+    directory: dataFolders(worker['data.dir']).broker,
+    maxBytes: worker['broker.max.bytes'],
+    listen: worker['broker.listen'],
+    what: 'broker.listen',
+    hint: `If a Kafka broker listens there, stand in front of it: MILLRACE_BOOTSTRAP_SERVERS=${address}. Else set broker.listen to a free port.`,
+    onError: (err, where) => logger.warn({ err, where }, 'embedded broker')
+  })
 }

@@ -6,7 +6,7 @@ import { fileURLToPath } from 'node:url'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { bundledConnectors } from '../src/bundled-connectors.ts'
 import type { ConfigInputs } from '../src/config.ts'
-import { loadConfiguration, loadWorkerConfig } from '../src/config.ts'
+import { loadConfiguration, loadWorkerConfig, upstreamOf } from '../src/config.ts'
 import { isMillraceError, messageOf } from '../src/errors.ts'
 import { millrace } from './support/millrace.ts'
 import type { TempFolder } from './support/temp.ts'
@@ -300,12 +300,6 @@ describe('millrace run', () => {
     })
   })
 
-  test('without any configuration says what is missing', async () => {
-    const { code, stderr } = await run([])
-    expect(code).toBe(2)
-    expect(stderr).toMatch(/^config\/worker\.yaml: bootstrap\.servers: is required: the upstream cluster/)
-  })
-
   test.each([
     ['an unknown flag', ['run', '--confg', 'x'], /confg/],
     ['an unknown command', ['rum'], /rum/],
@@ -317,6 +311,32 @@ describe('millrace run', () => {
     expect(stderr).toMatch(message)
     expect(stderr).not.toMatch(/^ +at /m)
   })
+})
+
+describe('without any file', () => {
+  const here = process.cwd()
+  beforeEach(() => process.chdir(folder.path))
+  afterEach(() => process.chdir(here))
+
+  test('there is the embedded broker, with the connectors that come with Millrace', () => {
+    const { worker, sources, archive } = loadConfiguration({ env: {} }, bundledConnectors)
+    expect(worker['bootstrap.servers']).toBeUndefined()
+    expect(upstreamOf(worker)).toEqual([{ host: '127.0.0.1', port: 9092 }])
+    expect(sources.map(({ connector }) => connector.name)).toEqual(['kafka-proxy'])
+    expect(archive.values['archive.url']).toBe('file:./data/archive')
+  })
+
+  test('a folder of connectors beside it is taken in place of those', async () => {
+    await mkdir(join(folder.path, 'config', 'connectors'), { recursive: true })
+    expect(thrown(() => loadConfiguration({ env: {} }, bundledConnectors))).toMatchObject({
+      message: expect.stringMatching(/^config\/connectors: connector.class: must name exactly one archive/)
+    })
+  })
+})
+
+test('an embedded broker on all interfaces is reached by loopback', async () => {
+  await write({ 'worker.yaml': `connectors.dir: ${join(folder.path, 'connectors')}\nbroker.listen: 0.0.0.0:9099\n` })
+  expect(upstreamOf(load().worker)).toEqual([{ host: '127.0.0.1', port: 9099 }])
 })
 
 describe('the samples', () => {

@@ -1,12 +1,17 @@
 // One budget for the whole process: how many Produce bytes may be in flight before clients have to wait.
 
 export class Budget {
-  readonly #limit: number
+  readonly limit: number
   #used = 0
   readonly #waiting = new Set<() => void>()
 
   constructor(limit: number) {
-    this.#limit = limit
+    this.limit = limit
+  }
+
+  /** Bytes that are taken. */
+  get used(): number {
+    return this.#used
   }
 
   /**
@@ -14,7 +19,7 @@ export class Budget {
    * `retry` is called once when something was given back. A frame larger than the whole budget gets through alone.
    */
   take(bytes: number, retry: () => void): boolean {
-    if (this.#used > 0 && this.#used + bytes > this.#limit) {
+    if (this.#used > 0 && this.#used + bytes > this.limit) {
       this.#waiting.add(retry)
       return false
     }

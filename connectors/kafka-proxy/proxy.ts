@@ -6,6 +6,7 @@ import { MillraceError, messageOf } from 'millrace/connect'
 import type { Address } from 'millrace/kafka'
 import { formatAddress } from 'millrace/kafka'
 import { Budget } from './budget.ts'
+import { showProxy } from './metrics.ts'
 import type { NodeMap } from './rewrite.ts'
 import type { SessionContext } from './session.ts'
 import { Session } from './session.ts'
@@ -39,12 +40,18 @@ export class KafkaProxy implements RunningSource, NodeMap {
   private constructor(config: ProxyConfig, source: SourceContext) {
     this.#config = config
     this.#source = source
+    const budget = new Budget(config['capture.inflight.bytes'])
     this.#context = {
       source,
       nodes: this,
       ids: new TopicIds(source.cluster),
       selection: { topics: config.topics, regex: config['topics.regex'], exclude: config['topics.exclude'] },
-      budget: new Budget(config['capture.inflight.bytes'])
+      budget,
+      figures: showProxy(source, {
+        connections: () => this.#sessions.size,
+        inflightBytes: () => budget.used,
+        inflightLimit: budget.limit
+      })
     }
   }
 

@@ -158,7 +158,7 @@ export class Session {
 
   /** A Produce request is complete: its answer is awaited, or it is refused because nothing can be captured now. */
   #endProduce(exchange: Exchange & { produce: ProduceRequest }, frame: readonly Buffer[], forwarded: boolean): void {
-    const { source, ids, selection, budget } = this.#context
+    const { source, ids, selection, budget, figures } = this.#context
     const { produce } = exchange
     const fault = source.captureFault()
     // With acks=0 nothing is captured here, nor could the producer be told: such a batch is fetched from the broker later.
@@ -168,10 +168,12 @@ export class Session {
       forwarded = true
     }
     if (produce.acks === 0) {
+      figures.produced.unacknowledged += 1
       budget.give(exchange.reserved) // no response is ever sent, so nothing is owed
     } else if (forwarded) {
       this.#expect(exchange)
     } else {
+      figures.produced.refused += 1
       const answer = refusal(produce, `millrace: ${fault?.message}`)
       this.#outbox.owe(exchange)
       this.#send(exchange, [produceFrame(exchange.version, exchange.correlationId, answer)])

@@ -7,6 +7,7 @@ import type { ProduceRequest } from 'millrace/kafka'
 import { messages, responseBodyStart, responseFrame } from 'millrace/kafka'
 import type { ProduceAnswer } from './capture.ts'
 import { acceptedBatches, withdrawn } from './capture.ts'
+import type { ProxyFigures } from './metrics.ts'
 import type { NodeMap } from './rewrite.ts'
 import { relocate } from './rewrite.ts'
 import type { TopicIds, TopicSelection } from './topics.ts'
@@ -16,6 +17,7 @@ export interface SettleContext {
   readonly nodes: NodeMap
   readonly ids: TopicIds
   readonly selection: TopicSelection
+  readonly figures: ProxyFigures
 }
 
 /** A held answer is given up in time for the producer to hear an error rather than to time out. */
@@ -29,23 +31,27 @@ export async function settleProduce(
   request: ProduceRequest,
   version: number,
   frame: Buffer,
-  { source, ids, selection, nodes }: SettleContext
+  { source, ids, selection, nodes, figures }: SettleContext
 ): Promise<Buffer> {
   const api = messages.produce
   const answer = api.response.decode(frame, version, responseBodyStart(frame, api, version))
   let changed: ProduceAnswer = answer
+  const began = performance.now()
   try {
     const capture = acceptedBatches(request, answer, source.clusterId, ids, selection).then(accepted =>
       accepted.length > 0 ? source.capture(accepted) : undefined
     )
     await within(capture, request.timeoutMs * HOLD_SHARE_OF_TIMEOUT)
+    figures.produced.answered += 1
   } catch (error) {
     source.logger.error(
       { err: error },
       'batches were accepted by the broker but not captured; the producer is told to retry'
     )
+    figures.produced.withdrawn += 1
     changed = withdrawn(changed, `millrace: ${messageOf(error)}`, ids, selection)
   }
+  figures.held((performance.now() - began) / 1000)
   if (changed.nodeEndpoints?.length) {
     changed = { ...changed, nodeEndpoints: await relocate(changed.nodeEndpoints, node => node.nodeId, nodes) }
   }

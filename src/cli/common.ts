@@ -8,20 +8,26 @@ import { WarmSegments } from '../archive/warm-segments.ts'
 import { bundledConnectors } from '../bundled-connectors.ts'
 import type { ConfigInputs, Configuration } from '../config.ts'
 import { DEFAULT_CONFIG_FILE, loadConfiguration } from '../config.ts'
+import { address } from '../connect/options.ts'
 import { dataFolders } from '../data-folders.ts'
 import { MillraceError } from '../errors.ts'
+import type { Address } from '../kafka/address.ts'
 
 /** The exit code of a command that was stopped by Ctrl-C. */
 export const INTERRUPTED = 130
 
 /** Flags of every command. */
-export interface CommonFlags {
+export interface ConfigFlags {
   readonly config?: string | undefined
   readonly set?: readonly string[] | undefined
+}
+
+/** Flags of every command that ends by itself. */
+export interface CommonFlags extends ConfigFlags {
   readonly json: boolean
 }
 
-export function commonFlags<T>(yargs: Argv<T>): Argv<T & CommonFlags> {
+export function configFlags<T>(yargs: Argv<T>): Argv<T & ConfigFlags> {
   return yargs
     .option('config', {
       type: 'string',
@@ -29,8 +35,11 @@ export function commonFlags<T>(yargs: Argv<T>): Argv<T & CommonFlags> {
       describe: `Worker file (default: $MILLRACE_CONFIG, else ${DEFAULT_CONFIG_FILE})`
     })
     .option('set', { type: 'string', array: true, nargs: 1, describe: 'Override a key: --set key=value' })
-    .option('json', { type: 'boolean', default: false, describe: 'Print JSON' })
     .check(givenOnce)
+}
+
+export function commonFlags<T>(yargs: Argv<T>): Argv<T & CommonFlags> {
+  return configFlags(yargs).option('json', { type: 'boolean', default: false, describe: 'Print JSON' })
 }
 
 /** yargs makes a list of what is given twice. Throws USAGE. */
@@ -48,18 +57,30 @@ export interface ArchiveFlags extends CommonFlags {
 }
 
 export function archiveFlags<T>(yargs: Argv<T>): Argv<T & ArchiveFlags> {
-  return commonFlags(yargs).option('archive', {
+  return archiveFlag(commonFlags(yargs))
+}
+
+export function archiveFlag<T>(yargs: Argv<T>): Argv<T & { readonly archive?: string | undefined }> {
+  return yargs.option('archive', {
     type: 'string',
     requiresArg: true,
     describe: 'Read this archive (file:PATH or s3://BUCKET/PREFIX) without a worker file'
   })
 }
 
-export function configInputs({ config, set }: CommonFlags): ConfigInputs {
+/** The value of a flag that takes one host:port. Throws USAGE. */
+export function addressFlag(flag: string, text: string | undefined): Address | undefined {
+  if (text === undefined) return undefined
+  const parsed = address.safeParse(text)
+  if (parsed.success) return parsed.data
+  throw new MillraceError('USAGE', `--${flag}: ${parsed.error.issues[0]!.message} (got ${JSON.stringify(text)})`)
+}
+
+export function configInputs({ config, set }: ConfigFlags): ConfigInputs {
   return { file: config, set: set ?? [] }
 }
 
-export function configuration(flags: CommonFlags): Configuration {
+export function configuration(flags: ConfigFlags): Configuration {
   return loadConfiguration(configInputs(flags), bundledConnectors)
 }
 
@@ -74,7 +95,7 @@ export interface Reading extends AsyncDisposable {
 }
 
 /** Opens what the flags name. Throws CONFIG_INVALID, STORE_FAILED. */
-export async function openReading(flags: ArchiveFlags): Promise<Reading> {
+export async function openReading(flags: ConfigFlags & { readonly archive?: string | undefined }): Promise<Reading> {
   if (flags.archive !== undefined) {
     const store = await openObjectStore(flags.archive, { create: false })
     const archive = new Archive(store, Catalog.open(null, flags.archive))

@@ -1,5 +1,6 @@
 // `millrace replay`: produces an archived topic back into a cluster.
 import type { CommandModule } from 'yargs'
+import { upstreamOf } from '../config.ts'
 import { addresses } from '../connect/options.ts'
 import { MillraceError } from '../errors.ts'
 import type { Address } from '../kafka/address.ts'
@@ -56,7 +57,7 @@ export const replayCommand: CommandModule<object, ReplayFlags> = {
       .option('bootstrap', {
         type: 'string',
         requiresArg: true,
-        describe: 'host:port of the target cluster (default: bootstrap.servers of the worker file)'
+        describe: 'host:port of the target cluster (default: the one behind the worker)'
       })
       .option('partition', { type: 'number', array: true, requiresArg: true, describe: 'Only these partitions' })
       .option('offsets', { type: 'string', requiresArg: true, describe: 'Only offsets a..b, b exclusive' })
@@ -127,7 +128,7 @@ async function runReplay(flags: ReplayFlags): Promise<void> {
 
 function targetAddresses({ bootstrap }: ReplayFlags, { configuration }: Reading): readonly Address[] {
   if (bootstrap === undefined) {
-    if (configuration !== null) return configuration.worker['bootstrap.servers']
+    if (configuration !== null) return upstreamOf(configuration.worker)
     throw new MillraceError('USAGE', '--bootstrap: is required with --archive: host:port of the target cluster')
   }
   const parsed = addresses.safeParse(bootstrap)

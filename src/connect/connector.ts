@@ -6,6 +6,7 @@ import type { MillraceError } from '../errors.ts'
 import type { Address } from '../kafka/address.ts'
 import type { Cluster } from '../kafka/cluster.ts'
 import type { CapturedBatch } from '../wal/messages.ts'
+import type { Metrics, MetricTable } from './metrics.ts'
 import type { Options, Values } from './options.ts'
 
 /** What the worker lends a source. */
@@ -24,6 +25,8 @@ export interface SourceContext {
   capture(batches: readonly CapturedBatch[]): Promise<void>
   /** Why the WAL takes nothing at the moment; null while it does. */
   captureFault(): MillraceError | null
+  /** The metrics of the source's table, shown at /metrics with the label `connector`. To be called once, at the start. */
+  metrics<T extends MetricTable>(table: T): Metrics<T>
 }
 
 /** A source that runs. */

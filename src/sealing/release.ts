@@ -24,9 +24,15 @@ export interface ReleaserParts {
 
 export class Releaser {
   readonly #parts: ReleaserParts
+  #extras = 0
 
   constructor(parts: ReleaserParts) {
     this.#parts = parts
+  }
+
+  /** Batches put beside the main line since the start. */
+  get extras(): number {
+    return this.#extras
   }
 
   /** Releases all entries that begin below the chain's end. */
@@ -88,6 +94,7 @@ export class Releaser {
     await archive.putExtra(stream, segment)
     await rm(segment.path, { force: true })
     wal.release([row])
+    this.#extras += 1
     logger.warn(
       { stream, offset: row.baseOffset },
       'the archive does not have this batch here; it was put beside it as an extra'

@@ -6,7 +6,7 @@ import type { Logger } from 'pino'
 import type { Archive, Chain } from '../archive/archive.ts'
 import { segmentKey } from '../archive/layout.ts'
 import type { WarmSegments } from '../archive/warm-segments.ts'
-import type { Gap } from '../segment/manifest.ts'
+import type { Gap, GapReason, SegmentManifest } from '../segment/manifest.ts'
 import type { SegmentPlan } from '../segment/writer.ts'
 import { FrameFlag } from '../wal/frame.ts'
 import type { WalEntry } from '../wal/reader.ts'
@@ -37,17 +37,35 @@ export interface SealStep {
   readonly end: number
 }
 
+/** What a sealer has done since its start. */
+export interface SealCounts {
+  readonly segments: number
+  readonly batches: number
+  readonly records: number
+  readonly logBytes: number
+  readonly gaps: ReadonlyMap<GapReason, number>
+  /** Batches put beside the main line. */
+  readonly extras: number
+  readonly fetchedBatches: number
+}
+
 const MAX_GAP_BEFORE_BATCHES = 2 ** 30
 
 export class Sealer {
   readonly #parts: SealerParts
   readonly #releaser: Releaser
+  readonly #counts = { segments: 0, batches: 0, records: 0, logBytes: 0, fetchedBatches: 0 }
+  readonly #gaps = new Map<GapReason, number>()
 
   constructor(parts: SealerParts) {
     this.#parts = parts
     rmSync(parts.directory, { recursive: true, force: true }) // what a crash left half built
     mkdirSync(parts.directory, { recursive: true })
     this.#releaser = new Releaser({ ...parts, fileFor: (stream, offset) => this.#fileFor(stream, offset) })
+  }
+
+  get counts(): SealCounts {
+    return { ...this.#counts, gaps: this.#gaps, extras: this.#releaser.extras }
   }
 
   /**
@@ -93,12 +111,21 @@ export class Sealer {
       logger.info({ stream, offset: chain.end }, 'another worker archived this range first; going on after it')
       return { progressed: true, end: chain.end }
     }
+    this.#count(segment.manifest)
     this.#parts.wal.release(rows)
     warm.keep(segmentKey(stream, plan.baseOffset), segment.path)
     const { records, logBytes } = segment.manifest
     logger.info({ stream, from: chain.end, to: next, records, logBytes, gaps: plan.gaps }, 'segment archived')
     await this.#releaseBehind(grown)
     return { progressed: true, end: next }
+  }
+
+  #count({ batches, records, logBytes, gaps }: SegmentManifest): void {
+    this.#counts.segments += 1
+    this.#counts.batches += batches
+    this.#counts.records += records
+    this.#counts.logBytes += logBytes
+    for (const { reason } of gaps) this.#gaps.set(reason, (this.#gaps.get(reason) ?? 0) + 1)
   }
 
   /** The chain as it stands; the first segment ever needs a root, which begins where the broker's log begins. */
@@ -175,6 +202,7 @@ export class Sealer {
           })),
           { beyondLimit: true }
         )
+        this.#counts.fetchedBatches += batches.length
         logger.debug({ stream, hole, batches: batches.length }, 'fetched what was not captured')
         entries = await this.#ahead(stream, range.from)
       }

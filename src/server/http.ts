@@ -1,4 +1,5 @@
-// The worker's HTTP door: Millrace's own calls under /v1. Errors are JSON, as in Kafka Connect's REST API.
+// The worker's HTTP door: health, metrics, and Millrace's own calls under /v1. Errors are JSON, as in Kafka Connect's
+// REST API.
 
 import type { FastifyInstance } from 'fastify'
 import fastify from 'fastify'
@@ -7,10 +8,15 @@ import type { ErrorCode } from '../errors.ts'
 import { isMillraceError, MillraceError, messageOf } from '../errors.ts'
 import type { Address } from '../kafka/address.ts'
 import { formatAddress } from '../kafka/address.ts'
+import type { Reason } from './health.ts'
+import type { MetricRegistry } from './metric-registry.ts'
 
 /** What the door gives access to. */
 export interface HttpHandlers {
   flush(request: { topic?: string | undefined; timeoutMs: number }): Promise<object>
+  /** Why the worker should get no traffic; none when it is ready. */
+  notReady(): readonly Reason[]
+  readonly metrics: Pick<MetricRegistry, 'text' | 'contentType'>
 }
 
 const flushBody = z.strictObject({ topic: z.string().optional(), timeoutMs: z.number().int().min(1).default(60_000) })
@@ -44,6 +50,17 @@ export async function startHttp({ host, port }: Address, handlers: HttpHandlers)
     const body = flushBody.safeParse(request.body ?? {})
     if (!body.success) throw new MillraceError('USAGE', z.prettifyError(body.error))
     return handlers.flush(body.data)
+  })
+
+  server.get('/livez', () => ({ status: 'ok' }))
+  server.get('/readyz', (_request, reply) => {
+    const reasons = handlers.notReady()
+    if (reasons.length === 0) return reply.send({ status: 'ready' })
+    return reply.status(503).send({ status: 'not ready', reasons })
+  })
+  server.get('/metrics', async (_request, reply) => {
+    const text = await handlers.metrics.text()
+    return reply.type(handlers.metrics.contentType).send(text)
   })
 
   try {

@@ -89,3 +89,15 @@ export async function dumpLog(args: readonly string[]): Promise<string> {
 export async function kafkaTopics(bootstrap: string, args: readonly string[]): Promise<string> {
   return await kafkaTool('org.apache.kafka.tools.TopicCommand', ['--bootstrap-server', bootstrap, ...args])
 }
+
+/** kafka-consumer-perf-test over a topic from its beginning: its report, a header line and one line of figures. */
+export async function consumerPerf(options: {
+  bootstrap: string
+  topic: string
+  records: number
+  timeout?: number
+}): Promise<string> {
+  const { bootstrap, topic, records, timeout = 300_000 } = options
+  const args = ['--bootstrap-server', bootstrap, '--topic', topic, '--num-records', String(records)]
+  return await kafkaTool('org.apache.kafka.tools.ConsumerPerformance', [...args, '--timeout', '60000'], { timeout })
+}

@@ -8,6 +8,7 @@ import { onTestFinished } from 'vitest'
 import { KafkaProxy } from '../../../connectors/kafka-proxy/proxy.ts'
 import type { CapturedBatch, MillraceError, SourceContext } from '../../../src/connect/index.ts'
 import type { Cluster, TopicMetadata } from '../../../src/kafka/cluster.ts'
+import { MetricRegistry } from '../../../src/server/metric-registry.ts'
 import { freePortRange } from '../../support/ports.ts'
 import { until } from '../../support/until.ts'
 
@@ -73,6 +74,8 @@ export interface HarnessOptions {
 
 export interface Harness {
   readonly proxy: KafkaProxy
+  /** What the proxy counts, in Prometheus' text format. */
+  metrics(): Promise<string>
   /** Every call of capture so far. */
   readonly captures: CaptureCall[]
   /** Why the WAL takes nothing; the test sets it. */
@@ -98,6 +101,7 @@ export async function startHarness({ budget = 64 * 1024 * 1024 }: HarnessOptions
   const brokerAddress = { host: '127.0.0.1', port: (server.address() as AddressInfo).port }
   const captures: CaptureCall[] = []
   const ports = await freePortRange(3)
+  const registry = new MetricRegistry()
   const source: SourceContext = {
     name: 'proxy',
     logger: pino({ level: 'silent' }),
@@ -109,7 +113,8 @@ export async function startHarness({ budget = 64 * 1024 * 1024 }: HarnessOptions
       captures.push({ batches, resolve, reject })
       return promise
     },
-    captureFault: () => harness.fault
+    captureFault: () => harness.fault,
+    metrics: table => registry.of(table, { connector: 'proxy' })
   }
   const proxy = await KafkaProxy.start(
     {
@@ -134,6 +139,7 @@ export async function startHarness({ budget = 64 * 1024 * 1024 }: HarnessOptions
   }
   const harness: Harness = {
     proxy,
+    metrics: () => registry.text(),
     captures,
     fault: null,
     accepted,

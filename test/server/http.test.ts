@@ -1,0 +1,50 @@
+// The HTTP door's answers for probes and scrapers.
+import type { AddressInfo } from 'node:net'
+import { expect, onTestFinished, test } from 'vitest'
+import type { Reason } from '../../src/server/health.ts'
+import { startHttp } from '../../src/server/http.ts'
+import { MetricRegistry } from '../../src/server/metric-registry.ts'
+import { parseMetrics } from '../support/prometheus.ts'
+
+async function start(notReady: () => Reason[] = () => []): Promise<(path: string) => Promise<Response>> {
+  const handlers = { flush: async () => ({}), notReady, metrics: new MetricRegistry() }
+  const server = await startHttp({ host: '127.0.0.1', port: 0 }, handlers)
+  onTestFinished(() => server.close())
+  const { port } = server.server.address() as AddressInfo
+  return path => fetch(`http://127.0.0.1:${port}${path}`)
+}
+
+test('/livez answers whatever is wrong', async () => {
+  const get = await start(() => [{ what: 'wal', message: 'no space left' }])
+  const answer = await get('/livez')
+  expect(answer.status).toBe(200)
+  expect(await answer.json()).toEqual({ status: 'ok' })
+})
+
+test('/readyz turns with the reasons', async () => {
+  const reasons: Reason[] = []
+  const get = await start(() => reasons)
+  const ready = await get('/readyz')
+  expect(ready.status).toBe(200)
+  expect(await ready.json()).toEqual({ status: 'ready' })
+
+  reasons.push({ what: 'upstream', message: 'away' }, { what: 'wal', message: 'no space left' })
+  const unready = await get('/readyz')
+  expect(unready.status).toBe(503)
+  expect(await unready.json()).toEqual({ status: 'not ready', reasons })
+})
+
+test('/metrics is in the format that its media type says', async () => {
+  const get = await start()
+  const answer = await get('/metrics')
+  expect(answer.status).toBe(200)
+  expect(answer.headers.get('content-type')).toBe('text/plain; version=0.0.4; charset=utf-8')
+  expect([...parseMetrics(await answer.text()).keys()]).toContain('process_resident_memory_bytes')
+})
+
+test('anything else is not there', async () => {
+  const get = await start()
+  const answer = await get('/healthz')
+  expect(answer.status).toBe(404)
+  expect(await answer.json()).toEqual({ error_code: 404, message: 'no such resource: GET /healthz' })
+})

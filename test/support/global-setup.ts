@@ -1,12 +1,14 @@
 // Starts the integration tests' servers once per run, both at the same time, and hands their addresses to the test files.
 
 import type { TestProject } from 'vitest/node'
+import { hasDocker } from './docker.ts'
 import type { Missing } from './found.ts'
 import { findProgram, isMissing, reasonOf } from './found.ts'
 import type { KafkaAddress, KafkaCluster } from './kafka.ts'
 import { findKafkaRunners, startKafka } from './kafka.ts'
 import { askCluster } from './kafka-client.ts'
 import { findKafkaJars } from './kafka-jars.ts'
+import { findConfluent } from './python.ts'
 import { startS3 } from './s3.ts'
 import type { Servers } from './servers.ts'
 
@@ -29,7 +31,9 @@ export default async function setUp(project: TestProject): Promise<() => Promise
     s3: plain(s3.value),
     kafkaTools: await findKafkaJars(),
     ownKafka: isMissing(ownKafka) ? ownKafka : {},
-    kcat: (await findProgram('kcat')) === undefined ? { missing: 'no kcat on PATH' } : {}
+    kcat: (await findProgram('kcat')) === undefined ? { missing: 'no kcat on PATH' } : {},
+    confluent: await findConfluent(),
+    docker: (await hasDocker()) ? {} : { missing: 'no Docker engine' }
   }
   project.provide('servers', servers)
   return tearDown

@@ -8,6 +8,7 @@ import type { KafkaAddress, KafkaCluster, KafkaOptions } from './kafka.ts'
 import { segmentFiles, startKafka } from './kafka.ts'
 import { kafkaClient } from './kafka-client.ts'
 import type { KafkaJars } from './kafka-jars.ts'
+import type { PythonPlace } from './python.ts'
 import type { S3Address } from './s3.ts'
 import { createBucket, s3Client } from './s3.ts'
 
@@ -18,6 +19,8 @@ export interface Servers {
   kafkaTools: KafkaJars | Missing
   ownKafka: object | Missing
   kcat: object | Missing
+  confluent: PythonPlace | Missing
+  docker: object | Missing
 }
 
 declare module 'vitest' {
@@ -39,7 +42,11 @@ const needs = {
   /** A cluster that the test starts, stops and kills itself. */
   'kafka-own': ({ ownKafka }: Servers) => ownKafka,
   s3: ({ s3 }: Servers) => s3,
-  kcat: ({ kcat }: Servers) => kcat
+  kcat: ({ kcat }: Servers) => kcat,
+  /** Confluent's client for Python, for clients/confluent.ts. */
+  confluent: ({ confluent }: Servers) => confluent,
+  /** A Docker engine, for what is about images; Kafka and S3 may come from one too, but need not. */
+  docker: ({ docker }: Servers) => docker
 } as const satisfies Record<string, (servers: Servers) => object>
 
 export type Need = keyof typeof needs
@@ -114,6 +121,11 @@ export function useOwnKafka(options: KafkaOptions): () => KafkaCluster {
     if (cluster === undefined) throw new Error('the cluster is there only inside the tests')
     return cluster
   }
+}
+
+/** Whether all of `wanted` is there, for a test that does more where it is. */
+export function isHere(wanted: readonly Need[]): boolean {
+  return lacking(wanted).length === 0
 }
 
 function lacking(wanted: readonly Need[]): { need: Need; missing: string }[] {

@@ -3,7 +3,9 @@ import { parseArgs } from 'node:util'
 import type { Figure } from './figures.ts'
 
 const benches: Record<string, () => Promise<{ run: () => Promise<Figure[]> }>> = {
+  broker: () => import('./broker.ts'),
   produce: () => import('./produce.ts'),
+  serve: () => import('./serve.ts'),
   wal: () => import('./wal.ts')
 }
 

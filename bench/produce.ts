@@ -1,7 +1,5 @@
 // What Millrace costs a producer: kafka-producer-perf-test straight to a broker and through Millrace with capture on, in turn,
 // on one machine. Before a figure counts, what was sent is archived, and read back from the archive.
-import { once } from 'node:events'
-import { createWriteStream } from 'node:fs'
 import { join } from 'node:path'
 import { startKafka } from '../test/support/kafka.ts'
 import { kafkaTopics, producerPerf } from '../test/support/kafka-tools.ts'
@@ -10,19 +8,15 @@ import { startMillrace } from '../test/support/millrace.ts'
 import { tempFolder } from '../test/support/temp.ts'
 import type { Figure } from './figures.ts'
 import { figure } from './figures.ts'
+import { writePayloads } from './payloads.ts'
+import type { ProducerReport } from './perf-reports.ts'
+import { producerReport } from './perf-reports.ts'
 
 const ROUNDS = 3
 const PARTITIONS = 6
 const RECORDS = Number(process.env['BENCH_RECORDS'] ?? 300_000)
-const PAYLOADS = 10_000
 
 const codecs = ['lz4', 'none'] as const
-
-interface Run {
-  readonly megabytesPerSecond: number
-  readonly p50: number
-  readonly p99: number
-}
 
 /** Ways to produce, each measured once a round. */
 interface Way {
@@ -51,7 +45,7 @@ export async function run(): Promise<Figure[]> {
 
   const figures: Figure[] = []
   for (const codec of codecs) {
-    const runs = new Map<string, Run[]>(ways.map(({ name }) => [name, []]))
+    const runs = new Map<string, ProducerReport[]>(ways.map(({ name }) => [name, []]))
     // A first, unmeasured round: virtual machines and page caches warm up.
     for (let round = -1; round < ROUNDS; round++) {
       // Each way is first, second and last in turn: what ran before leaves its mark.
@@ -71,7 +65,13 @@ export async function run(): Promise<Figure[]> {
   return figures
 }
 
-async function measure(way: Way, direct: string, codec: string, payloads: string, topic: string): Promise<Run> {
+async function measure(
+  way: Way,
+  direct: string,
+  codec: string,
+  payloads: string,
+  topic: string
+): Promise<ProducerReport> {
   await kafkaTopics(direct, ['--create', '--topic', topic, '--partitions', String(PARTITIONS)])
   const report = await producerPerf({
     bootstrap: way.bootstrap,
@@ -82,7 +82,7 @@ async function measure(way: Way, direct: string, codec: string, payloads: string
   })
   if (way.worker !== null) await readBack(way.worker, topic)
   await kafkaTopics(direct, ['--delete', '--topic', topic])
-  return parseReport(report)
+  return producerReport(report)
 }
 
 /** Archives the topic and has every byte of it verified. */
@@ -99,19 +99,10 @@ async function readBack(worker: Worker, topic: string): Promise<void> {
   if (records !== RECORDS) throw new Error(`${records} records were archived of ${RECORDS}`)
 }
 
-/** The last line of kafka-producer-perf-test. */
-function parseReport(report: string): Run {
-  const pattern = /records\/sec \(([\d.]+) MB\/sec\),.*?(\d+) ms 50th, \d+ ms 95th, (\d+) ms 99th/g
-  const [, rate, p50, p99] = [...report.matchAll(pattern)].at(-1) ?? []
-  if (rate === undefined) throw new Error(`not a report of kafka-producer-perf-test: ${report}`)
-  // The tool's MB are 2^20 bytes.
-  return { megabytesPerSecond: (Number(rate) * 2 ** 20) / 1e6, p50: Number(p50), p99: Number(p99) }
-}
-
-function compare(codec: string, runs: ReadonlyMap<string, readonly Run[]>): Figure[] {
+function compare(codec: string, runs: ReadonlyMap<string, readonly ProducerReport[]>): Figure[] {
   const direct = runs.get('direct')!
   return [...runs].flatMap(([name, ofWay]) => {
-    const of = (what: keyof Run): number[] => ofWay.map(run => run[what])
+    const of = (what: keyof ProducerReport): number[] => ofWay.map(run => run[what])
     const figures = [
       figure(`${codec}, ${name}: rate`, 'MB/s', of('megabytesPerSecond')),
       figure(`${codec}, ${name}: p50`, 'ms', of('p50')),
@@ -121,35 +112,4 @@ function compare(codec: string, runs: ReadonlyMap<string, readonly Run[]>): Figu
     const ratios = ofWay.map((run, round) => run.megabytesPerSecond / direct[round]!.megabytesPerSecond)
     return [...figures, figure(`${codec}, ${name} / direct`, 'x', ratios)]
   })
-}
-
-/** JSON orders of about 1 KiB, always the same ones. */
-async function writePayloads(file: string): Promise<void> {
-  const out = createWriteStream(file)
-  const random = seeded(42)
-  const words = Array.from({ length: 2_000 }, () => Math.floor(random() * 2 ** 40).toString(36))
-  for (let id = 0; id < PAYLOADS; id++) {
-    const order = {
-      id,
-      customer: `c-${Math.floor(random() * 1e6)}`,
-      status: 'shipped',
-      amount: Math.floor(random() * 1e5) / 100,
-      note: ''
-    }
-    while (JSON.stringify(order).length < 1_015) order.note += `${words[Math.floor(random() * words.length)]} `
-    out.write(`${JSON.stringify(order)}\n`)
-  }
-  out.end()
-  await once(out, 'close')
-}
-
-/** Mulberry32: the same numbers in [0, 1) for the same seed. */
-function seeded(seed: number): () => number {
-  let state = seed
-  return () => {
-    state = (state + 0x6d2b79f5) | 0
-    let t = Math.imul(state ^ (state >>> 15), 1 | state)
-    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t
-    return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32
-  }
 }

@@ -1,9 +1,9 @@
 // Records of one archived segment, read from its local copy where there is one.
-import type { Archive, Link } from '../archive/archive.ts'
-import type { WarmSegments } from '../archive/warm-segments.ts'
-import { isMillraceError, MillraceError } from '../errors.ts'
+import type { Link } from '../archive/archive.ts'
+import type { SegmentPlaces } from '../archive/segment-source.ts'
+import { segmentSource } from '../archive/segment-source.ts'
+import { MillraceError } from '../errors.ts'
 import type { SegmentManifest } from '../segment/manifest.ts'
-import type { RangeSource } from '../segment/reader.ts'
 import { SegmentReader } from '../segment/reader.ts'
 import type { Match } from '../segment/search-index.ts'
 import type { StreamKey } from '../wal/stream.ts'
@@ -18,14 +18,12 @@ const SEEK_BYTES = 2 * 1024 * 1024
 export class ArchivedSource implements RecordSource {
   readonly stream: StreamKey
   readonly #link: Link
-  readonly #archive: Archive
-  readonly #warm: WarmSegments | null
+  readonly #places: SegmentPlaces
 
-  constructor(stream: StreamKey, link: Link, { archive, warm }: { archive: Archive; warm: WarmSegments | null }) {
+  constructor(stream: StreamKey, link: Link, places: SegmentPlaces) {
     this.stream = stream
     this.#link = link
-    this.#archive = archive
-    this.#warm = warm
+    this.#places = places
   }
 
   /** False where no record of the segment lies in a selection. */
@@ -67,25 +65,8 @@ export class ArchivedSource implements RecordSource {
   }
 
   async #open(): Promise<{ reader: SegmentReader; tier: 'warm' | 'cold' }> {
-    const { key, size } = this.#link
-    const archived = this.#archive.source(key)
-    const local = this.#warm?.find(key, size) ?? null
-    const reader = await SegmentReader.open(local === null ? archived : orArchived(local, archived))
-    return { reader, tier: local === null ? 'cold' : 'warm' }
-  }
-}
-
-/** A local copy that a worker may remove at any time. */
-function orArchived(local: RangeSource, archived: RangeSource): RangeSource {
-  const unlessRemoved = <T>(read: (source: RangeSource) => Promise<T>): Promise<T> =>
-    read(local).catch(error => {
-      if (isMillraceError(error, 'OBJECT_MISSING')) return read(archived)
-      throw error
-    })
-  return {
-    name: local.name,
-    get: (start, end) => unlessRemoved(source => source.get(start, end)),
-    tail: bytes => unlessRemoved(source => source.tail(bytes))
+    const { source, tier } = segmentSource(this.#places, this.#link)
+    return { reader: await SegmentReader.open(source), tier }
   }
 }
 

@@ -7,6 +7,8 @@ import { settle } from '../sealing/settle.ts'
 import type { WalEntry, WalReader } from '../wal/reader.ts'
 import type { StreamKey } from '../wal/stream.ts'
 import { streamId } from '../wal/stream.ts'
+import type { Aged } from './incarnations.ts'
+import { allStreams, newestFirst } from './incarnations.ts'
 import type { Selection } from './selection.ts'
 
 /** Where records may be. */
@@ -32,9 +34,7 @@ export interface SelectedPartitions {
 }
 
 /** A stream as it was found, before it is known whether it is meant. */
-interface Candidate {
-  readonly stream: StreamKey
-  readonly captured: readonly WalEntry[]
+interface Candidate extends Aged {
   /** The walk through its segments, done when first asked for. */
   chain(): Promise<Chain>
 }
@@ -57,50 +57,20 @@ export async function selectPartitions(places: Places, selection: Selection): Pr
 async function candidates({ wal, archive }: Places, { topics, topicId }: Selection): Promise<Candidate[]> {
   const isWanted = (stream: StreamKey): boolean =>
     (topics.length === 0 || topics.includes(stream.topic)) && (topicId === undefined || stream.topicId === topicId)
-  const found = new Map<string, Candidate>()
-  const add = (stream: StreamKey, captured: readonly WalEntry[]): void => {
+  const inWal = wal?.streams().filter(isWanted) ?? []
+  const captured = new Map(inWal.map(stream => [streamId(stream), wal!.entries(stream)]))
+  return (await allStreams(inWal, archive)).filter(isWanted).map(stream => {
     let walk: Promise<Chain> | undefined
-    const id = streamId(stream)
-    if (!found.has(id)) found.set(id, { stream, captured, chain: () => (walk ??= archive.walk(stream)) })
-  }
-  for (const stream of wal?.streams().filter(isWanted) ?? []) add(stream, wal!.entries(stream))
-  for await (const stream of archive.partitions()) if (isWanted(stream)) add(stream, [])
-  return [...found.values()]
+    const chain = (): Promise<Chain> => (walk ??= archive.walk(stream))
+    return { stream, captured: captured.get(streamId(stream)) ?? [], chain, root: async () => (await chain()).root }
+  })
 }
 
-/** Of each topic name the topic that was made last. What is in the WAL alone is newer than what was archived. */
+/** Of each topic name the topic that was made last. */
 async function newestIncarnations(found: readonly Candidate[]): Promise<Candidate[]> {
   const names = Map.groupBy(found, ({ stream }) => JSON.stringify([stream.clusterId, stream.topic]))
-  const newest: Candidate[] = []
-  for (const ofName of names.values()) {
-    const incarnations = [...Map.groupBy(ofName, ({ stream }) => stream.topicId).values()]
-    let [latest] = incarnations
-    if (incarnations.length > 1) {
-      const ages = await Promise.all(incarnations.map(async streams => ({ streams, began: await beginning(streams) })))
-      latest = ages.reduce((a, b) => (isLater(b.began, a.began) ? b : a)).streams
-    }
-    newest.push(...latest!)
-  }
-  return newest
-}
-
-interface Beginning {
-  /** When its first root was put; infinite where only the WAL has it. */
-  readonly archived: number
-  readonly captured: number
-}
-
-async function beginning(streams: readonly Candidate[]): Promise<Beginning> {
-  const chains = await Promise.all(streams.map(({ chain }) => chain()))
-  const roots = chains.flatMap(({ root }) => (root === null ? [] : [Date.parse(root.createdAt)]))
-  const captures = streams.flatMap(({ captured }) => captured.map(({ appendedMs }) => appendedMs))
-  const isNowhere = roots.length === 0 && captures.length === 0 // but for extras
-  const archived = isNowhere ? Number.NEGATIVE_INFINITY : Math.min(...roots, Number.POSITIVE_INFINITY)
-  return { archived, captured: captures.reduce((latest, ms) => Math.max(latest, ms), 0) }
-}
-
-function isLater(a: Beginning, b: Beginning): boolean {
-  return a.archived === b.archived ? a.captured > b.captured : a.archived > b.archived
+  const newest = await Promise.all(names.values().map(async ofName => (await newestFirst(ofName))[0]!))
+  return newest.flat()
 }
 
 /**

@@ -1,6 +1,8 @@
 // One gzip member of a segment file: a header that is always the same, a deflate stream, and the CRC-32 and the length of
 // what is in it (RFC 1952). Nothing else is taken for one, so that no bit of a segment can change without being noticed.
-import { crc32, deflateRawSync, inflateRawSync } from 'node:zlib'
+import { promisify } from 'node:util'
+import type { ZlibOptions } from 'node:zlib'
+import { crc32, deflateRawSync, inflateRaw, inflateRawSync } from 'node:zlib'
 
 /** Deflate, no name, no time, fastest level, operating system unknown: the same bytes on every machine. */
 const HEADER = Buffer.from([0x1f, 0x8b, 0x08, 0, 0, 0, 0, 0, 0x04, 0xff])
@@ -39,13 +41,43 @@ export function leadingMember(data: Buffer, maxContents: number): { contents: Bu
   return { contents, bytes: MEMBER_OVERHEAD + taken }
 }
 
+/**
+ * What a whole member holds, which must be `size` bytes; inflated off the main thread. Throws RangeError where it is damaged
+ * or cut off.
+ */
+export async function inflateMember(member: Buffer, size: number): Promise<Buffer> {
+  if (!member.subarray(0, HEADER.length).equals(HEADER)) throw new RangeError('it has another header')
+  const deflated = member.subarray(HEADER.length, -TRAILER_BYTES)
+  const trailer = member.subarray(-TRAILER_BYTES)
+  // One byte more than is expected, so that all comes at once: by default it is 16 KiB for each trip to another thread.
+  const options = { maxOutputLength: size, chunkSize: Math.max(size + 1, MIN_CHUNK), info: true }
+  let inflated: Inflated
+  try {
+    inflated = await inflateInfo(deflated, options)
+  } catch (cause) {
+    throw new RangeError('it cannot be inflated', { cause })
+  }
+  const { buffer, engine } = inflated
+  if (engine.bytesWritten !== deflated.length || buffer.length !== size) throw new RangeError('it is cut off')
+  if (trailer.readUInt32LE(0) !== crc32(buffer)) throw new RangeError('its CRC-32 is wrong')
+  if (trailer.readUInt32LE(4) !== size) throw new RangeError('its length is wrong')
+  return buffer
+}
+
+/** zlib takes no smaller chunkSize. */
+const MIN_CHUNK = 64
+
+/** What zlib gives with `info`, of which the types do not know: https://nodejs.org/api/zlib.html#class-options */
+interface Inflated {
+  readonly buffer: Buffer
+  readonly engine: { readonly bytesWritten: number }
+}
+
+const inflateInfo = promisify(inflateRaw) as unknown as (data: Buffer, options: ZlibOptions) => Promise<Inflated>
+
 function inflate(data: Buffer, maxOutputLength: number): { contents: Buffer; taken: number } | undefined {
   try {
-    // The types do not know what `info` does: https://nodejs.org/api/zlib.html#class-options
-    const { buffer, engine } = inflateRawSync(data, { maxOutputLength, info: true }) as unknown as {
-      buffer: Buffer
-      engine: { bytesWritten: number }
-    }
+    const { buffer, engine } = inflateRawSync(data, { maxOutputLength, info: true }) as unknown as Inflated
     return { contents: buffer, taken: engine.bytesWritten }
   } catch (cause) {
     if ((cause as NodeJS.ErrnoException).code === 'Z_BUF_ERROR') return undefined

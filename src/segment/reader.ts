@@ -9,6 +9,7 @@ import { positionFor } from './offset-index.ts'
 import type { RangeSource } from './range-source.ts'
 import { SearchIndex } from './search-index.ts'
 import { TAR_BLOCK, tarHeader } from './tar-format.ts'
+import type { Piece } from './tar-view.ts'
 import { TarView } from './tar-view.ts'
 import type { Predecessor, SegmentFault } from './verify.ts'
 import { verifySegment } from './verify.ts'
@@ -38,11 +39,11 @@ export class SegmentReader {
     this.#names = memberNames(manifest.baseOffset)
   }
 
-  /** Reads table of contents and manifest. Throws SEGMENT_CORRUPT, or what the source throws. */
-  static async open(source: RangeSource): Promise<SegmentReader> {
+  /** Reads table of contents and manifest, unless that is known. Throws SEGMENT_CORRUPT, or what the source throws. */
+  static async open(source: RangeSource, known?: SegmentManifest): Promise<SegmentReader> {
     const tar = await TarView.open(source)
-    const json = await tar.read('segment.json')
-    return new SegmentReader(tar, parseManifest(json.toString('utf8'), source.name))
+    const manifest = known ?? parseManifest((await tar.read('segment.json')).toString('utf8'), source.name)
+    return new SegmentReader(tar, manifest)
   }
 
   get name(): string {
@@ -59,7 +60,7 @@ export class SegmentReader {
     const { baseOffset } = this.manifest
     const start = from > baseOffset ? positionFor(await this.file('index'), baseOffset, from) : 0
     for await (const { bytes, position } of this.rawBatches(start)) {
-      const batch = this.#parse(bytes, position)
+      const batch = this.parse(bytes, position)
       if (batch.header.baseOffset >= to) return
       if (batch.header.lastOffset >= from) yield batch
     }
@@ -81,10 +82,7 @@ export class SegmentReader {
     let position = start
     let fetched = start
     while (position < end) {
-      const size = window.length >= BATCH_HEADER_BYTES ? window.readInt32BE(8) + 12 : BATCH_HEADER_BYTES
-      if (size < BATCH_HEADER_BYTES || position + size > end) {
-        throw this.#corrupt(position, `a batch of ${size} bytes does not fit the log of ${end}`)
-      }
+      const size = this.sizeAt(position, window)
       if (window.length >= BATCH_HEADER_BYTES && window.length >= size) {
         yield { bytes: window.subarray(0, size), position }
         window = window.subarray(size)
@@ -95,6 +93,37 @@ export class SegmentReader {
       window = Buffer.concat([window, await this.#tar.read(this.#names.log, fetched, upTo)])
       fetched = upTo
     }
+  }
+
+  /** The batch that `bytes` are, which lie at a position of the log, with its CRC checked. Throws SEGMENT_CORRUPT. */
+  parse(bytes: Buffer, position: number): CanonicalBatch {
+    try {
+      return CanonicalBatch.fromWire(bytes).batch
+    } catch (cause) {
+      if (!isMillraceError(cause)) throw cause
+      throw this.#corrupt(position, cause.message, cause)
+    }
+  }
+
+  /**
+   * The size of the batch at a position of the log, from its first bytes; at least what a batch's header needs, where fewer
+   * are there. Throws SEGMENT_CORRUPT when the log ends before the batch does.
+   */
+  sizeAt(position: number, bytes: Buffer): number {
+    const end = this.#tar.sizeOf(this.#names.log)
+    const size = bytes.length >= BATCH_HEADER_BYTES ? bytes.readInt32BE(8) + 12 : BATCH_HEADER_BYTES
+    if (size >= BATCH_HEADER_BYTES && position + size <= end) return size
+    throw this.#corrupt(position, `a batch of ${size} bytes does not fit the log of ${end}`)
+  }
+
+  /** The stretches in which the log is stored. */
+  logPieces(): Piece[] {
+    return this.#tar.pieces(this.#names.log)
+  }
+
+  /** Some of these stretches by their numbers, `to` exclusive: see `TarView.readPieces`. */
+  readLogPieces(from: number, to: number): Promise<Buffer>[] {
+    return this.#tar.readPieces(this.#names.log, from, to)
   }
 
   /** The search index of the whole segment. The caller disposes of it. Throws SEGMENT_CORRUPT. */
@@ -118,15 +147,6 @@ export class SegmentReader {
     } catch (cause) {
       const where = `${this.name}: the batch at offset ${batch.header.baseOffset}`
       throw new MillraceError('SEGMENT_CORRUPT', `${where}: ${messageOf(cause)}`, { cause })
-    }
-  }
-
-  #parse(bytes: Buffer, position: number): CanonicalBatch {
-    try {
-      return CanonicalBatch.fromWire(bytes).batch
-    } catch (cause) {
-      if (!isMillraceError(cause)) throw cause
-      throw this.#corrupt(position, cause.message, cause)
     }
   }
 

@@ -1,11 +1,17 @@
 // Reads parts of a segment's files without reading the rest: finds the gzip members that hold them and fetches only those.
 import { MillraceError, messageOf } from '../errors.ts'
 import { MAX_DECOMPRESSED_BYTES } from '../kafka/compression.ts'
-import { leadingMember } from './gzip-member.ts'
+import { inflateMember, leadingMember } from './gzip-member.ts'
 import type { RangeSource } from './range-source.ts'
 import { TAR_END, tarHeader, tarPadding } from './tar-format.ts'
 import type { TocMember } from './toc.ts'
 import { decodeToc, MAX_TOC_BYTES } from './toc.ts'
+
+/** A stretch of a file's bytes, the end exclusive, that lies in a gzip member of its own. */
+export interface Piece {
+  readonly start: number
+  readonly end: number
+}
 
 interface Chunk {
   /** In the tar. */
@@ -61,6 +67,34 @@ export class TarView {
     return await this.#range(offset + from, offset + Math.min(to, size))
   }
 
+  /** What a file is stored in, in order. Throws SEGMENT_CORRUPT when there is no such file. */
+  pieces(member: string): Piece[] {
+    const { offset, size } = this.#member(member)
+    return this.#chunksBetween(offset, offset + size).map(({ start, end }) => ({
+      start: Math.max(0, start - offset),
+      end: Math.min(size, end - offset)
+    }))
+  }
+
+  /**
+   * The bytes of the pieces numbered `from` to `to` (exclusive): one request, inflated off the main thread. Each is settled
+   * by itself, and belongs to the caller. They reject with SEGMENT_CORRUPT, or what the source throws.
+   */
+  readPieces(member: string, from: number, to: number): Promise<Buffer>[] {
+    const { offset, size } = this.#member(member)
+    const chunks = this.#chunksBetween(offset, offset + size).slice(from, to)
+    if (chunks.length === 0) return []
+    const first = chunks[0]!.fileStart
+    const bytes = this.#source.get(first, chunks.at(-1)!.fileEnd)
+    return chunks.map(async chunk => {
+      const compressed = (await bytes).subarray(chunk.fileStart - first, chunk.fileEnd - first)
+      const contents = await inflateMember(compressed, chunk.end - chunk.start).catch(cause => {
+        throw this.#damaged(chunk, messageOf(cause), cause)
+      })
+      return contents.subarray(Math.max(0, offset - chunk.start), Math.min(offset + size, chunk.end) - chunk.start)
+    })
+  }
+
   /** Checks what lies around the files in the tar, which no other read looks at. Throws SEGMENT_CORRUPT. */
   async checkTar(): Promise<void> {
     let end = 0
@@ -77,7 +111,7 @@ export class TarView {
 
   async #range(start: number, end: number): Promise<Buffer> {
     if (end <= start) return Buffer.alloc(0)
-    const chunks = this.#chunks.filter(chunk => chunk.start < end && chunk.end > start)
+    const chunks = this.#chunksBetween(start, end)
     const first = chunks[0]!
     const { fileEnd } = chunks.at(-1)!
     const compressed = fileEnd - first.fileStart
@@ -91,22 +125,30 @@ export class TarView {
     return Buffer.concat(parts).subarray(start - first.start, end - first.start)
   }
 
+  #chunksBetween(start: number, end: number): readonly Chunk[] {
+    return this.#chunks.filter(chunk => chunk.start < end && chunk.end > start)
+  }
+
   #member(name: string): TocMember {
     const member = this.#members.get(name)
     if (member === undefined) throw this.#corrupt(`has no file ${name}`)
     return member
   }
 
-  #unzip(bytes: Buffer, { start, end, fileStart, fileEnd }: Chunk): Buffer {
-    const what = `the gzip member at byte ${fileStart} is damaged`
+  #unzip(bytes: Buffer, chunk: Chunk): Buffer {
+    const { start, end, fileStart, fileEnd } = chunk
     let member: ReturnType<typeof leadingMember>
     try {
       member = leadingMember(bytes, end - start)
     } catch (cause) {
-      throw this.#corrupt(`${what}: ${messageOf(cause)}`, cause)
+      throw this.#damaged(chunk, messageOf(cause), cause)
     }
     if (member?.bytes === fileEnd - fileStart && member.contents.length === end - start) return member.contents
-    throw this.#corrupt(`${what}: it is cut off`)
+    throw this.#damaged(chunk, 'it is cut off')
+  }
+
+  #damaged({ fileStart }: Chunk, reason: string, cause?: unknown): MillraceError {
+    return this.#corrupt(`the gzip member at byte ${fileStart} is damaged: ${reason}`, cause)
   }
 
   #corrupt(reason: string, cause?: unknown): MillraceError {

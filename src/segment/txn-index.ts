@@ -9,6 +9,20 @@ type AbortedTransaction = SegmentManifest['abortedTransactions'][number]
 
 const ENTRY_BYTES = 34
 
+/** What a batch means to its producer's transaction. */
+export interface TransactionStep {
+  readonly producerId: number
+  readonly baseOffset: number
+  readonly marker: 'data' | 'abort' | 'commit'
+}
+
+/** Null for a batch that means nothing to a transaction. */
+export function transactionStep(batch: CanonicalBatch): TransactionStep | null {
+  const { isTransactional, isControl, producerId, baseOffset } = batch.header
+  const marker = isTransactional ? (isControl ? transactionMarker(batch) : 'data') : null
+  return marker === null ? null : { producerId, baseOffset, marker }
+}
+
 export class TransactionTracker {
   /** Producer id → first offset, in the order in which they began. */
   readonly #open: Map<number, number>
@@ -19,15 +33,17 @@ export class TransactionTracker {
   }
 
   add(batch: CanonicalBatch): void {
-    const { isTransactional, isControl, producerId, baseOffset } = batch.header
-    if (!isTransactional) return
-    if (!isControl) {
+    const step = transactionStep(batch)
+    if (step !== null) this.take(step)
+  }
+
+  take({ producerId, baseOffset, marker }: TransactionStep): void {
+    if (marker === 'data') {
       if (!this.#open.has(producerId)) this.#open.set(producerId, baseOffset)
       return
     }
-    const marker = transactionMarker(batch)
     const firstOffset = this.#open.get(producerId)
-    if (marker === null || firstOffset === undefined) return
+    if (firstOffset === undefined) return
     this.#open.delete(producerId)
     if (marker === 'abort') {
       // What is stable after this marker: up to the first transaction that is still open, else the marker itself.

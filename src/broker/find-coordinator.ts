@@ -37,8 +37,9 @@ function find(keyType: number, groups: boolean, { host, port }: Address): Found 
   if (keyType === GROUP) {
     return refused(KafkaError.GROUP_AUTHORIZATION_FAILED, 'Consumer groups are switched off here (--no-groups).')
   }
-  const what = keyType === TRANSACTION ? 'Transactions' : 'Share groups'
-  return refused(KafkaError.INVALID_REQUEST, `${what} are not supported here.`)
+  if (keyType !== TRANSACTION) return refused(KafkaError.INVALID_REQUEST, 'Share groups are not supported here.')
+  // librdkafka takes no other code for an answer to this.
+  return refused(KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED, 'Transactions are not supported here.')
 }
 
 function refused(errorCode: number, errorMessage: string): Found {

@@ -169,7 +169,7 @@ describe('OffsetCommit and OffsetFetch', () => {
     }
     expect(await committed(world, 'g')).toEqual([7, -1, -1])
     const { groups } = await world.call(listGroups, { statesFilter: [], typesFilter: [] })
-    expect(groups).toEqual([{ groupId: 'g', protocolType: '', groupState: 'Empty', groupType: 'Classic' }])
+    expect(groups).toEqual([{ groupId: 'g', protocolType: '', groupState: 'Empty', groupType: 'classic' }])
     await settle(new Consumer(world))
 
     world.restart('another')

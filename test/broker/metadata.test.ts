@@ -102,8 +102,8 @@ describe('FindCoordinator', () => {
   }
 
   test.each([
-    [true, 1, 42, /Transactions/],
-    [false, 1, 42, /Transactions/],
+    [true, 1, 53, /Transactions/],
+    [false, 1, 53, /Transactions/],
     [true, 2, 42, /Share groups/],
     [false, 0, 30, /--no-groups/]
   ])('groups %s, key type %i: error %i', async (groups, keyType, errorCode, message) => {

@@ -32,7 +32,7 @@ export function toolHandlers(coordinator: Coordinator): Handler[] {
           groupId: id,
           protocolType: roster.protocolType ?? '',
           groupState: state,
-          groupType: 'Classic'
+          groupType: 'classic'
         }))
       }
     }),

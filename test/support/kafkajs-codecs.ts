@@ -19,10 +19,9 @@ export const kafkajsCodecs = {
   zstd: CompressionTypes.ZSTD
 } as const
 
-// Snappy is read only as kafkajs writes it here, as one raw block.
 CompressionCodecs[CompressionTypes.Snappy] = () => ({
   compress: async ({ buffer }: Encoder) => snappy.compress(buffer),
-  decompress: async (buffer: Buffer) => snappy.uncompress(buffer, { asBuffer: true })
+  decompress: async (buffer: Buffer) => Buffer.concat(await Promise.all(snappyBlocks(buffer).map(uncompress)))
 })
 CompressionCodecs[CompressionTypes.LZ4] = () => ({
   compress: async ({ buffer }: Encoder) => compressFrameSync(buffer),
@@ -32,3 +31,15 @@ CompressionCodecs[CompressionTypes.ZSTD] = () => ({
   compress: async ({ buffer }: Encoder) => zstdCompressSync(buffer),
   decompress: async (buffer: Buffer) => zstdDecompressSync(buffer)
 })
+
+const uncompress = (block: Buffer) => snappy.uncompress(block, { asBuffer: true }) as Promise<Buffer>
+
+/** The raw blocks: Java writes snappy-java's stream, a header of 16 bytes and then blocks after their lengths; others write one. */
+function snappyBlocks(bytes: Buffer): Buffer[] {
+  if (!bytes.subarray(0, 8).equals(Buffer.from('\x82SNAPPY\0', 'latin1'))) return [bytes]
+  const blocks: Buffer[] = []
+  for (let at = 16; at < bytes.length; at += 4 + bytes.readInt32BE(at)) {
+    blocks.push(bytes.subarray(at + 4, at + 4 + bytes.readInt32BE(at)))
+  }
+  return blocks
+}

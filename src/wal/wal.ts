@@ -60,7 +60,7 @@ export class Wal implements AsyncDisposable {
   #nextId = 1
   #failuresHeard = 0
   #failed: MillraceError | undefined
-  #full: MillraceError | undefined
+  readonly #full: MillraceError
   #closed: Promise<void> | undefined
 
   private constructor(worker: Worker, ready: Ready, { directory, maxBytes }: WalOptions, exited: Promise<unknown>) {
@@ -68,6 +68,9 @@ export class Wal implements AsyncDisposable {
     this.#holdAtExit = () => holdNewest(directory)
     process.on('exit', this.#holdAtExit)
     this.#maxBytes = maxBytes
+    this.#full = new MillraceError('WAL_FULL', `the WAL has reached its limit of ${maxBytes} bytes`, {
+      hint: 'It goes on when what is in it has been archived; or raise wal.max.bytes.'
+    })
     this.#streams = new StreamNumbers(ready.streams)
     for (const file of ready.recovered) {
       this.#ledger.sawFile(file)
@@ -132,9 +135,6 @@ export class Wal implements AsyncDisposable {
     if (this.#closed !== undefined) return new MillraceError('WAL_FAILED', 'the WAL is closed', { retriable: false })
     if (this.#failed !== undefined) return this.#failed
     if (!this.#isFull || beyondLimit) return undefined
-    this.#full ??= new MillraceError('WAL_FULL', `the WAL has reached its limit of ${this.#maxBytes} bytes`, {
-      hint: 'It goes on when what is in it has been archived; or raise wal.max.bytes.'
-    })
     this.#tellHealth()
     this.#deleteSpent()
     return this.#full
@@ -206,7 +206,7 @@ export class Wal implements AsyncDisposable {
 
   /** Whether an append would be taken now; if not, with which error it is refused. */
   get health(): WalHealth {
-    const error = this.#failed ?? this.#full
+    const error = this.#failed ?? (this.#isFull ? this.#full : undefined)
     return error === undefined ? { ok: true } : { ok: false, error }
   }
 
@@ -290,7 +290,6 @@ export class Wal implements AsyncDisposable {
       case 'deleted':
         this.#ledger.forget(report.file)
     }
-    if (!this.#isFull) this.#full = undefined
     this.#tellHealth()
   }
 
@@ -311,7 +310,7 @@ export class Wal implements AsyncDisposable {
   #deleteSpent(): void {
     if (this.#closed !== undefined) return
     for (const file of this.#ledger.takeSpent()) this.#send({ kind: 'delete', file })
-    if (this.#full !== undefined && this.#ledger.newestIsSpent) this.#send({ kind: 'rotate' })
+    if (this.#isFull && this.#ledger.newestIsSpent) this.#send({ kind: 'rotate' })
   }
 
   /** The thread is gone: what waits will not be answered any more. */

@@ -3,6 +3,7 @@ import { parseArgs } from 'node:util'
 import type { Figure } from './figures.ts'
 
 const benches: Record<string, () => Promise<{ run: () => Promise<Figure[]> }>> = {
+  batch: () => import('./batch.ts'),
   broker: () => import('./broker.ts'),
   produce: () => import('./produce.ts'),
   serve: () => import('./serve.ts'),

@@ -6,7 +6,7 @@ import type { CodecName } from './compression.ts'
 import { Codec, codecName, compress, decompress } from './compression.ts'
 import { readInt64, writeInt64 } from './cursor.ts'
 import type { KafkaRecord } from './records.ts'
-import { decodeRecords, encodeRecords } from './records.ts'
+import { encodeRecords, RecordReader } from './records.ts'
 
 /** Bytes of a batch before its records. */
 export const BATCH_HEADER_BYTES = 61
@@ -36,12 +36,19 @@ const attribute = { codec: 0x07, logAppendTime: 0x08, transactional: 0x10, contr
 
 export interface BatchHeader {
   readonly baseOffset: number
+  /** The bytes after this field, as stored; see `sizeInBytes`. */
+  readonly batchLength: number
   /** The last offset that the batch covers, whether or not a record is still there. */
   readonly lastOffset: number
+  readonly lastOffsetDelta: number
+  /** Of the whole batch. */
   readonly sizeInBytes: number
   readonly partitionLeaderEpoch: number
+  readonly magic: 2
   /** CRC-32C as stored, unsigned. */
   readonly crc: number
+  /** All bits as stored; the five fields that follow are read from them. */
+  readonly attributes: number
   readonly codec: CodecName
   readonly timestampType: 'CreateTime' | 'LogAppendTime'
   readonly isTransactional: boolean
@@ -94,10 +101,14 @@ export function parseBatchHeader(data: Buffer, position = 0): BatchHeader {
   }
   return {
     baseOffset,
+    batchLength: sizeInBytes - LOG_OVERHEAD,
     lastOffset: baseOffset + lastOffsetDelta,
+    lastOffsetDelta,
     sizeInBytes,
     partitionLeaderEpoch: data.readInt32BE(position + at.partitionLeaderEpoch),
+    magic: 2,
     crc: data.readUInt32BE(position + at.crc),
+    attributes,
     codec: codecName(attributes & attribute.codec),
     timestampType: attributes & attribute.logAppendTime ? 'LogAppendTime' : 'CreateTime',
     isTransactional: (attributes & attribute.transactional) !== 0,
@@ -159,12 +170,17 @@ export class CanonicalBatch {
     return this.#wire
   }
 
-  /** Decodes the records, in order. Throws BATCH_CORRUPT or BATCH_TOO_LARGE. */
-  *records(limit?: number): Generator<KafkaRecord> {
-    const { codec, recordCount, baseOffset, baseTimestamp, maxTimestamp, timestampType } = this.header
-    const data = decompress(codec, this.#wire.subarray(BATCH_HEADER_BYTES), limit)
+  /**
+   * The records, in order, each decoded when it is asked for; compressed ones are decompressed at once.
+   * Throws BATCH_CORRUPT, there and at each record, and BATCH_TOO_LARGE for more than `limit` decompressed bytes.
+   */
+  records(limit?: number): IterableIterator<KafkaRecord> {
+    const { codec, recordCount, baseOffset, lastOffset, baseTimestamp, maxTimestamp, timestampType } = this.header
+    const body = this.#wire.subarray(BATCH_HEADER_BYTES)
+    // A batch that compaction has emptied has no body, whatever its codec.
+    const data = body.length === 0 ? body : decompress(codec, body, limit)
     const appendTime = timestampType === 'LogAppendTime' ? maxTimestamp : undefined
-    yield* decodeRecords(data, recordCount, { baseOffset, baseTimestamp, appendTime })
+    return new RecordReader(data, recordCount, { baseOffset, lastOffset, baseTimestamp, appendTime })
   }
 
   withBaseOffset(baseOffset: number): CanonicalBatch {

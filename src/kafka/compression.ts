@@ -1,8 +1,8 @@
 // The five codecs of record batches: how each compresses a batch's records, and how each is read within a bound.
 import zlib from 'node:zlib'
-import { compressFrameSync, decompressFrameSync } from 'lz4-napi'
 import snappy from 'snappy'
 import { MillraceError } from '../errors.ts'
+import { lz4Frame, unlz4Frame } from './lz4-frame.ts'
 
 /** Codec numbers in the lowest three attribute bits of a batch. */
 export const Codec = { none: 0, gzip: 1, snappy: 2, lz4: 3, zstd: 4 } as const
@@ -35,8 +35,11 @@ export function decompress(codec: CodecName, data: Buffer, limit = MAX_DECOMPRES
         return inflate(zlib.zstdDecompressSync, data, limit)
       case 'snappy':
         return unsnappy(data, limit)
-      case 'lz4':
-        return unlz4(data, limit)
+      case 'lz4': {
+        const output = unlz4Frame(data, limit)
+        if (output === null) throw tooLarge(codec, limit)
+        return output
+      }
     }
   } catch (cause) {
     if (cause instanceof MillraceError) throw cause
@@ -79,7 +82,7 @@ export function compress(codec: CodecName, data: Buffer): Buffer {
     case 'snappy':
       return xerial(data)
     case 'lz4':
-      return compressFrameSync(data)
+      return lz4Frame(data)
   }
 }
 
@@ -120,7 +123,10 @@ function unsnappy(data: Buffer, limit: number): Buffer {
   return Buffer.concat(parts)
 }
 
-/** A raw snappy block states its uncompressed length in a varint at its start. */
+/** A copy of 64 bytes takes three: no raw block grows more than this (format_description.txt in google/snappy). */
+const SNAPPY_MAX_RATIO = 22
+
+/** A raw snappy block states its uncompressed length in a varint at its start, and it is allocated at once. */
 function unsnappyBlock(data: Buffer, limit: number): Buffer {
   let length = 0
   for (let i = 0; i < 5; i++) {
@@ -128,41 +134,9 @@ function unsnappyBlock(data: Buffer, limit: number): Buffer {
     length += (byte & 0x7f) * 2 ** (7 * i)
     if (byte < 0x80) break
   }
+  if (length > data.length * SNAPPY_MAX_RATIO) {
+    throw new MillraceError('BATCH_CORRUPT', `a snappy block of ${data.length} bytes says that it holds ${length}`)
+  }
   if (length > limit) throw tooLarge('snappy', limit)
   return snappy.uncompressSync(data, { asBuffer: true }) as Buffer
-}
-
-/** No LZ4 block grows beyond this many times its size: a length byte of 255 stands for as many bytes (LZ4 block format). */
-const LZ4_MAX_RATIO = 255
-
-/**
- * Decompresses one LZ4 frame. First it walks the blocks and adds up what each can grow to, so that a frame which is far beyond
- * the limit is refused before anything is allocated. Layout: https://github.com/lz4/lz4/blob/dev/doc/lz4_Frame_format.md
- */
-function unlz4(data: Buffer, limit: number): Buffer {
-  if (data.length < 7 || data.readUInt32LE(0) !== 0x184d2204) {
-    throw new MillraceError('BATCH_CORRUPT', 'lz4 data is not in the LZ4 frame format')
-  }
-  const flags = data[4]!
-  const blockMax = 2 ** (8 + 2 * ((data[5]! >> 4) & 7))
-  const blockChecksum = flags & 0x10 ? 4 : 0
-  const contentChecksum = flags & 0x04 ? 4 : 0
-  let at = 7 + (flags & 0x08 ? 8 : 0) + (flags & 0x01 ? 4 : 0)
-  let bound = 0
-  for (;;) {
-    if (at + 4 > data.length) throw new MillraceError('BATCH_CORRUPT', 'an lz4 frame ends without its end mark')
-    const word = data.readUInt32LE(at)
-    const size = word & 0x7fffffff
-    at += 4
-    if (size === 0) break
-    // Only a block that fills its bound can reach it, so one block is allowed for the last, short one.
-    if (bound > limit) throw tooLarge('lz4', limit)
-    const stored = word >= 0x80000000
-    bound += stored ? size : Math.min(blockMax, size * LZ4_MAX_RATIO)
-    at += size + blockChecksum
-  }
-  refuseSurplus(data.length - at - contentChecksum)
-  const output = decompressFrameSync(data)
-  if (output.length > limit) throw tooLarge('lz4', limit)
-  return output
 }

@@ -66,7 +66,7 @@ test.each([3, 7, 8, 9, 12, 13])('version %i is answered with the offset', async 
   })
 })
 
-test.each(batchFixtures().filter(({ name }) => !name.startsWith('broker-')))(
+test.each(batchFixtures().filter(({ name }) => !/^broker-|-transactional$/.test(name)))(
   'takes $name as it is',
   async ({ wire }) => {
     const topic = newTopic()

@@ -113,7 +113,7 @@ export class MemoryLog implements PartitionLog {
 }
 
 export class MemoryStore implements LogStore {
-  readonly clusterId = 'kmO0NFlued6noGXfTxvvHQ'
+  clusterId = 'kmO0NFlued6noGXfTxvvHQ'
   readonly leaderEpoch: number = 0
   readonly #topics = new Map<string, TopicLog>()
 

@@ -5,18 +5,19 @@ import { fetchHandler } from '../../src/broker/fetch.ts'
 import { findCoordinatorHandler } from '../../src/broker/find-coordinator.ts'
 import { listOffsetsHandler } from '../../src/broker/list-offsets.ts'
 import { describeClusterHandler, metadataHandler } from '../../src/broker/metadata.ts'
-import type { ResponseOf } from '../../src/kafka/api.ts'
+import type { Api, ResponseOf } from '../../src/kafka/api.ts'
 import { Connection } from '../../src/kafka/connection.ts'
 import { responseBodyStart } from '../../src/kafka/headers.ts'
-import type { fetch } from '../../src/kafka/messages.ts'
-import { apiVersions } from '../../src/kafka/messages.ts'
+import { apiVersions, fetch, metadata } from '../../src/kafka/messages.ts'
 import type { FrameFixture } from '../fixtures/load.ts'
 import { frameFixture, frameFixtures } from '../fixtures/load.ts'
 import { MemoryLog, MemoryStore } from './memory-store.ts'
 import { rawClient, startReader } from './start.ts'
 
 /** Where the recorded broker was. */
-const advertised = { host: '127.0.0.1', port: 35867 }
+const recordedMetadata = answerIn(metadata, 'java-Metadata-v13-response')
+const { host, port } = recordedMetadata.brokers[0]!
+const advertised = { host, port }
 
 const asked = ['Metadata', 'DescribeCluster', 'FindCoordinator', 'ListOffsets', 'Fetch']
 /** One asks for all topics of the recorded broker, the other for a transaction coordinator that was not up yet. */
@@ -74,12 +75,16 @@ test('advertised versions are those of the handlers', () => {
 /** The topics of the recorded requests, with the logs that were fetched from them. */
 function recordedStore(): MemoryStore {
   const store = new MemoryStore()
+  store.clusterId = recordedMetadata.clusterId!
   const javaId = fetched('java-Fetch-v18-response').topicId!
   store.add('java-none', javaId, [logOf('java-Fetch-v18-response')])
   store.add('kafkajs-none', 'AAAAAAAAAAAAAAAAAAAAAQ', [logOf('kafkajs-Fetch-v11-response')])
   store.add('librdkafka-none', 'AAAAAAAAAAAAAAAAAAAAAg', [logOf('librdkafka-Fetch-v11-response')])
-  store.add('java-idempotent', 'RbNZx4hCSUa1BnriIesOZQ')
-  store.add('librdkafka-snappy', 'AAAAAAAAAAAAAAAAAAAAAw')
+  // Producers asked about other topics: librdkafka in a version that has no ids yet.
+  const [java] = recordedMetadata.topics
+  const [librdkafka] = answerIn(metadata, 'librdkafka-Metadata-v4-response').topics
+  store.add(java!.name!, java!.topicId!)
+  store.add(librdkafka!.name!, 'AAAAAAAAAAAAAAAAAAAAAw')
   return store
 }
 
@@ -88,9 +93,12 @@ function logOf(name: string): MemoryLog {
 }
 
 function fetched(name: string): ResponseOf<typeof fetch>['responses'][number] {
-  const { frame, api, version } = frameFixture(name)
-  const answer = api.response.decode(frame, version, responseBodyStart(frame, api, version))
-  return (answer as ResponseOf<typeof fetch>).responses[0]!
+  return answerIn(fetch, name).responses[0]!
+}
+
+function answerIn<A extends Api>(api: A, name: string): ResponseOf<A> {
+  const { frame, version } = frameFixture(name)
+  return api.response.decode(frame, version, responseBodyStart(frame, api, version)) as ResponseOf<A>
 }
 
 /** An answer without what we answer otherwise on purpose: no rack, no message where there is no error, no fetch session. */

@@ -4,7 +4,7 @@ import { isMillraceError, messageOf } from '../../errors.ts'
 import type { BatchHeader } from '../../kafka/batch.ts'
 import { BATCH_HEADER_BYTES, CanonicalBatch, parseBatchHeader } from '../../kafka/batch.ts'
 import { KafkaError } from '../../kafka/kafka-errors.ts'
-import { highestTimestamp } from './record-walk.ts'
+import { withTrueMaxTimestamp } from '../../segment/max-timestamp.ts'
 import type { Refusal } from './refusal.ts'
 import { refusal } from './refusal.ts'
 import type { TopicSettings } from './topic-configs.ts'
@@ -87,9 +87,10 @@ export const NO_TRANSACTIONS =
 
 function timed(batch: CanonicalBatch, { settings, now }: CheckOptions): CanonicalBatch | Refusal {
   try {
-    const highest = highestTimestamp(batch)
-    if (settingOf(settings, 'message.timestamp.type') === 'LogAppendTime') return batch.withLogAppendTime(now)
-    return highest === batch.header.maxTimestamp ? batch : batch.withMaxTimestamp(highest)
+    // Throws for records that are not whole or not in order; as many as there are offsets, they leave none out.
+    const records = [...batch.records()]
+    const isLogAppendTime = settingOf(settings, 'message.timestamp.type') === 'LogAppendTime'
+    return isLogAppendTime ? batch.withLogAppendTime(now) : withTrueMaxTimestamp(batch, records)
   } catch (error) {
     return invalid(error)
   }

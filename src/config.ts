@@ -46,6 +46,11 @@ export const workerOptions = {
     default: '10GiB',
     doc: 'the largest size of the WAL; above half of it, what is there is sealed whatever its size and age'
   },
+  'disk.reserve': {
+    schema: option.bytes(0),
+    default: '1GiB',
+    doc: 'free space of the disk that the WAL leaves to sealing, at least twice segment.bytes'
+  },
   'segment.bytes': {
     schema: option.bytes(MiB, 1024 * MiB),
     default: '64MiB',

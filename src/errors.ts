@@ -31,7 +31,7 @@ export const errorKinds = {
   WAL_CORRUPT: wrong,
   /** The WAL could not make an append durable. */
   WAL_FAILED: { exit: 1, retriable: true },
-  /** The WAL has reached wal.max.bytes. */
+  /** The WAL has reached wal.max.bytes, or its disk has less free than disk.reserve. */
   WAL_FULL: { exit: 1, retriable: true },
   /** A segment object fails its checks. */
   SEGMENT_CORRUPT: wrong,

@@ -45,6 +45,7 @@ export class Pipeline implements AsyncDisposable {
   #sealingFailures = 0
   /** The seal that is under way: its partition, and since when. */
   #sealing: { readonly partition: string; readonly since: number } | null = null
+  #tidyAgainAt = 0
   readonly #loop: Promise<void>
   /** Segments are built one at a time; whoever wants one waits for the one before. */
   #turn: Promise<unknown> = Promise.resolve()
@@ -134,10 +135,11 @@ export class Pipeline implements AsyncDisposable {
 
   async #run(): Promise<void> {
     while (!this.#stopping.signal.aborted) {
-      for (const { key } of this.#due()) {
+      for (const key of this.#due()) {
         if (this.#stopping.signal.aborted) return
         await this.#sealDue(key)
       }
+      await this.#tidy()
       await delay(TICK_MS, undefined, { signal: this.#stopping.signal }).catch(() => {})
     }
   }
@@ -156,6 +158,17 @@ export class Pipeline implements AsyncDisposable {
         { err: error, stream: key },
         'sealing failed; the batches stay in the WAL and it is tried again'
       )
+    }
+  }
+
+  /** Frees files that little is needed of. A seal must not be under way: it knows rows by their places. */
+  async #tidy(): Promise<void> {
+    if (this.#tidyAgainAt > Date.now()) return
+    try {
+      await this.#inTurn(() => this.#options.wal.freeSparseFile())
+    } catch (error) {
+      this.#tidyAgainAt = Date.now() + MAX_BACKOFF_MS
+      this.#options.logger.error({ err: error }, 'a WAL file of which little is needed stays; it is tried again')
     }
   }
 
@@ -185,16 +198,38 @@ export class Pipeline implements AsyncDisposable {
     this.#failures.set(id, { count, until: Date.now() + wait })
   }
 
-  /** Streams that are to be sealed now: by size, by age, or, when the WAL is half full, whatever is oldest. */
-  #due(): StreamState[] {
-    const { wal, segmentBytes, segmentMs, walMaxBytes } = this.#options
-    const now = Date.now()
-    const pending = this.#pending().filter(({ key }) => (this.#failures.get(streamId(key))?.until ?? 0) <= now)
-    const due = pending.filter(
-      ({ unreleasedBytes, oldestAppend }) => unreleasedBytes >= segmentBytes || oldestAppend <= now - segmentMs
+  /**
+   * Streams that are to be sealed now: by size, by age, and before them, when the WAL is half full or takes nothing, those
+   * that keep the oldest file from being deleted.
+   */
+  #due(): Iterable<StreamKey> {
+    const { segmentBytes, segmentMs } = this.#options
+    const aged = Date.now() - segmentMs
+    const due = this.#pending().filter(
+      ({ key, unreleasedBytes, oldestAppend }) =>
+        (unreleasedBytes >= segmentBytes || oldestAppend <= aged) && !this.#isPostponed(key)
     )
-    if (due.length > 0 || wal.bytes <= walMaxBytes / 2) return due
-    return pending.toSorted((a, b) => a.oldestAppend - b.oldestAppend)
+    const keys = [...(this.#isPressed ? this.#pinning() : []), ...due.map(({ key }) => key)]
+    return new Map(keys.map(key => [streamId(key), key])).values()
+  }
+
+  /** Files that are being deleted are no reason to seal more. */
+  get #isPressed(): boolean {
+    const { wal, walMaxBytes } = this.#options
+    return wal.heldBytes > walMaxBytes / 2 || !wal.health.ok
+  }
+
+  /** The streams of the oldest file that has any which can be sealed now. */
+  #pinning(): StreamKey[] {
+    for (const keys of this.#options.wal.streamsByFile()) {
+      const sealable = keys.filter(key => !this.#isPostponed(key))
+      if (sealable.length > 0) return sealable
+    }
+    return []
+  }
+
+  #isPostponed(key: StreamKey): boolean {
+    return (this.#failures.get(streamId(key))?.until ?? 0) > Date.now()
   }
 
   #pending(): StreamState[] {

@@ -23,10 +23,15 @@ import { startHttp } from './server/http.ts'
 import { MetricRegistry } from './server/metric-registry.ts'
 import { countedCapture, showWorker, workerMetrics } from './server/metrics.ts'
 import { UpstreamWatch } from './server/upstream-watch.ts'
+import type { WalHealth } from './wal/wal.ts'
 import { Wal } from './wal/wal.ts'
 
 /** At shutdown, how long what was captured may take to be archived; what takes longer stays in the WAL. */
 const DRAIN_ARCHIVE_MS = 10_000
+
+/** Warm copies go before the WAL has to stop: at this multiple of the reserve, looked at so often. */
+const WARM_GIVES_WAY_AT = 1.25
+const WARM_LOOK_MS = 1_000
 
 export interface RunningWorker {
   /** Where it can be reached, by what it is for. */
@@ -46,7 +51,9 @@ export async function startWorker(
   const folders = dataFolders(worker['data.dir'])
 
   // The WAL first: its lock keeps a second worker away from everything else in the folder.
-  const wal = opened.use(await Wal.open({ directory: folders.wal, maxBytes: worker['wal.max.bytes'] }))
+  const reserveBytes = Math.max(worker['disk.reserve'], 2 * worker['segment.bytes'])
+  const wal = opened.use(await Wal.open({ directory: folders.wal, maxBytes: worker['wal.max.bytes'], reserveBytes }))
+  logHealth(wal, logger)
   const embeddedBroker = worker['bootstrap.servers'] ? null : opened.use(await openBroker(worker, logger))
   const bootstrap = upstreamOf(worker)
   const cluster = opened.use(new Cluster(bootstrap))
@@ -54,12 +61,14 @@ export async function startWorker(
   const store = await sink.connector.open(sink.values)
   const archive = opened.use(new Archive(store, Catalog.open(folders.catalog, store.url)))
   await probeStore(store)
+  const warm = new WarmSegments(folders.warm, worker['warm.max.bytes'])
+  opened.defer(keepRoom(warm, reserveBytes * WARM_GIVES_WAY_AT, logger))
   const builder = opened.use(new SegmentBuilder(folders.wal))
   const sealer = new Sealer({
     wal,
     builder,
     archive,
-    warm: new WarmSegments(folders.warm, worker['warm.max.bytes']),
+    warm,
     broker: new BrokerLog(cluster, new Admin(bootstrap)),
     logger,
     directory: folders.building,
@@ -133,6 +142,30 @@ export async function startWorker(
       await parts.disposeAsync()
     }
   }
+}
+
+/** Says why nothing can be captured, at once and whenever that changes. */
+function logHealth(wal: Wal, logger: Logger): void {
+  const log = (health: WalHealth) => {
+    if (health.ok) logger.info('the WAL takes batches again')
+    else logger.error({ hint: health.error.hint }, `nothing is captured: ${health.error.message}`)
+  }
+  if (!wal.health.ok) log(wal.health)
+  wal.onHealthChange(log)
+}
+
+/** Drops warm copies while the disk has less free than so many bytes; gives what ends it. */
+function keepRoom(warm: WarmSegments, bytes: number, logger: Logger): () => void {
+  const look = () => {
+    try {
+      warm.giveWay(bytes)
+    } catch (err) {
+      logger.warn({ err }, 'local copies of segments could not be dropped to make room')
+    }
+  }
+  look()
+  const timer = setInterval(look, WARM_LOOK_MS)
+  return () => clearInterval(timer)
 }
 
 function openBroker(worker: WorkerConfig, logger: Logger): Promise<EmbeddedBroker> {

@@ -66,6 +66,7 @@ test('gives the worker, the sources and the one archive, with defaults', async (
     'segment.bytes': 64 * 1024 * 1024,
     'segment.ms': 600_000,
     'wal.max.bytes': 10 * 1024 ** 3,
+    'disk.reserve': 1024 ** 3,
     'log.level': 'info'
   })
   expect(loaded.sources.map(({ name, values }) => [name, values.listen])).toEqual([

@@ -157,7 +157,8 @@ describe.for(['sidecar-application.yaml', 'sidecar-broker.yaml'])('config/kubern
     const claim = set.spec.volumeClaimTemplates.find(({ metadata }: any) => metadata.name === dataMount.name)
     const gibibytes = Number.parseInt(claim.spec.resources.requests.storage, 10)
     expect(claim.spec.resources.requests.storage).toBe(`${gibibytes}Gi`)
-    expect(worker['wal.max.bytes'] + worker['warm.max.bytes']).toBeLessThan(0.9 * gibibytes * 2 ** 30)
+    const planned = worker['wal.max.bytes'] + worker['warm.max.bytes'] + worker['disk.reserve']
+    expect(planned).toBeLessThan(0.9 * gibibytes * 2 ** 30)
 
     const ports = new Map<string, number>(sidecar.ports.map(({ name, containerPort }: any) => [name, containerPort]))
     expect(worker.listeners).toEqual({ host: '0.0.0.0', port: ports.get('http') })

@@ -1,8 +1,10 @@
-// Local copies of archived segments, newest first, under a byte budget: reads that find one need not ask the store.
-import { mkdirSync, readdirSync, renameSync, rmSync, statSync } from 'node:fs'
+// Local copies of archived segments, newest first, under a byte budget: reads that find one need not ask the
+// store. They give way when the disk is needed for what is not archived.
+import { existsSync, mkdirSync, readdirSync, renameSync, rmSync, statSync } from 'node:fs'
 import path from 'node:path'
 import type { RangeSource } from '../segment/reader.ts'
 import { fileSource } from '../segment/reader.ts'
+import { freeBytes } from '../wal/disk-reserve.ts'
 
 export class WarmSegments {
   readonly #directory: string
@@ -27,8 +29,27 @@ export class WarmSegments {
     return statSync(file, { throwIfNoEntry: false })?.size === size ? fileSource(file) : null
   }
 
+  /** Drops the oldest copies, as many as it takes for the disk to have so many bytes free. */
+  giveWay(bytes: number): void {
+    let lacking = existsSync(this.#directory) ? bytes - freeBytes(this.#directory) : 0
+    if (lacking <= 0) return
+    for (const { file, size } of this.#newestFirst().reverse()) {
+      rmSync(file, { force: true })
+      lacking -= size
+      if (lacking <= 0) return
+    }
+  }
+
   #prune(): void {
-    const files = readdirSync(this.#directory, { recursive: true, withFileTypes: true })
+    let total = 0
+    for (const { file, size } of this.#newestFirst()) {
+      total += size
+      if (total > this.#maxBytes) rmSync(file, { force: true })
+    }
+  }
+
+  #newestFirst(): { file: string; size: number; mtimeMs: number }[] {
+    return readdirSync(this.#directory, { recursive: true, withFileTypes: true })
       .filter(entry => entry.isFile())
       .map(entry => {
         const file = path.join(entry.parentPath, entry.name)
@@ -36,10 +57,5 @@ export class WarmSegments {
         return { file, size, mtimeMs }
       })
       .sort((a, b) => b.mtimeMs - a.mtimeMs)
-    let total = 0
-    for (const { file, size } of files) {
-      total += size
-      if (total > this.#maxBytes) rmSync(file, { force: true })
-    }
   }
 }

@@ -1,11 +1,11 @@
 // The thread that builds segments: it reads the WAL's files and writes segment files, away from the produce path.
 import { parentPort, workerData } from 'node:worker_threads'
 import { MillraceError } from '../errors.ts'
-import { CanonicalBatch } from '../kafka/batch.ts'
+import type { CanonicalBatch } from '../kafka/batch.ts'
 import { withTrueMaxTimestamp } from '../segment/max-timestamp.ts'
 import type { SegmentBatch, SegmentPlan, SegmentResult } from '../segment/writer.ts'
 import { writeSegment } from '../segment/writer.ts'
-import { FrameFlag } from '../wal/frame.ts'
+import { FrameFlag, WalRecord } from '../wal/frame.ts'
 import type { WalEntry } from '../wal/reader.ts'
 import { WalReader } from '../wal/reader.ts'
 import type { StreamKey } from '../wal/stream.ts'
@@ -29,8 +29,12 @@ export interface SealCalls {
   identify(row: WalEntry): BatchIdentity
 }
 
+/** A deleted file takes its space for as long as it is open, and a full disk may wait for just that space. */
+const CLOSE_DELETED_MS = 1000
+
 const { walDirectory } = workerData as { walDirectory: string }
 const reader = WalReader.open(walDirectory)
+setInterval(() => reader.closeDeleted(), CLOSE_DELETED_MS)
 
 const calls: SealCalls = {
   entries: (stream, from, to, bytes) => reader.entries(stream, from, to, bytes),
@@ -51,10 +55,9 @@ function* batches(rows: readonly WalEntry[]): Generator<SegmentBatch> {
 
 /** Throws WAL_CORRUPT, BATCH_CORRUPT. */
 function readBatch(row: WalEntry): CanonicalBatch {
-  const record = reader.read(row)
-  if (record.version !== 2)
-    throw new MillraceError('WAL_CORRUPT', `a single record lies among batches, at ${row.baseOffset}`)
-  return CanonicalBatch.fromWire(record.batch).batch
+  const batch = WalRecord.toCanonical(reader.read(row))
+  if (batch === null) throw new MillraceError('WAL_CORRUPT', `a single record lies among batches, at ${row.baseOffset}`)
+  return batch
 }
 
 export interface SealRequest {

@@ -24,7 +24,12 @@ export interface Settled {
   readonly holes: readonly OffsetRange[]
 }
 
-/** Sorts entries (by base offset, as the WAL reader gives them) into the main line and what is missing from it. */
+/** By base offset, and where that is the same by the time of the append: the WAL may have copied one to a newer file. */
+export function inOrder(entries: readonly WalEntry[]): WalEntry[] {
+  return entries.toSorted((a, b) => a.baseOffset - b.baseOffset || a.appendedMs - b.appendedMs)
+}
+
+/** Sorts entries into the main line and what is missing from it. */
 export function settle(
   entries: readonly WalEntry[],
   { from, to, gaps = [], fetchedOnly = false }: SettleOptions
@@ -43,7 +48,7 @@ export function settle(
     position = Math.max(position, offset)
   }
 
-  for (const entry of trusted(entries, fetchedOnly)) {
+  for (const entry of trusted(inOrder(entries), fetchedOnly)) {
     if (entry.baseOffset < position || entry.lastOffset >= to) continue
     reach(entry.baseOffset)
     line.push(entry)

@@ -2,10 +2,10 @@
 // segments carry, so that they match as they will when they are archived.
 
 import type { BatchHeader } from '../kafka/batch.ts'
-import { CanonicalBatch } from '../kafka/batch.ts'
 import type { KafkaRecord } from '../kafka/records.ts'
 import type { Match } from '../segment/search-index.ts'
 import { SearchIndexBuilder } from '../segment/search-index.ts'
+import { WalRecord } from '../wal/frame.ts'
 import type { WalEntry, WalReader } from '../wal/reader.ts'
 import type { StreamKey } from '../wal/stream.ts'
 import type { FoundRecord } from './record-json.ts'
@@ -63,7 +63,7 @@ export class HotSource implements RecordSource {
   #records(entry: WalEntry): { records: Iterable<KafkaRecord>; timestampType: BatchHeader['timestampType'] } {
     const frame = this.#wal.read(entry)
     if (frame.version === 1) return { records: [frame], timestampType: 'CreateTime' }
-    const { batch } = CanonicalBatch.fromWire(frame.batch)
+    const batch = WalRecord.toCanonical(frame)
     const { isControl, timestampType } = batch.header
     return { records: isControl ? [] : batch.records(), timestampType }
   }

@@ -3,7 +3,7 @@
 import type { Archive, Chain } from '../archive/archive.ts'
 import type { WarmSegments } from '../archive/warm-segments.ts'
 import type { OffsetRange } from '../sealing/settle.ts'
-import { settle } from '../sealing/settle.ts'
+import { inOrder, settle } from '../sealing/settle.ts'
 import type { WalEntry, WalReader } from '../wal/reader.ts'
 import type { StreamKey } from '../wal/stream.ts'
 import { streamId } from '../wal/stream.ts'
@@ -79,7 +79,7 @@ async function newestIncarnations(found: readonly Candidate[]): Promise<Candidat
  */
 export function standing(captured: readonly WalEntry[], end: number): WalEntry[] {
   const { line, holes } = settle(captured, { from: end, to: Number.MAX_SAFE_INTEGER })
-  return [...line, ...lastCaptures(captured, holes)].sort((a, b) => a.baseOffset - b.baseOffset)
+  return [...line, ...lastCaptures(inOrder(captured), holes)].sort((a, b) => a.baseOffset - b.baseOffset)
 }
 
 function* lastCaptures(captured: readonly WalEntry[], holes: readonly OffsetRange[]): Generator<WalEntry> {

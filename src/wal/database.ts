@@ -64,9 +64,12 @@ function createEmpty(path: string): void {
   }
 }
 
+/** How long a commit waits for another program that has locked the file: none of ours does, and producers are waiting. */
+const FOREIGN_LOCK_WAIT_MS = 200
+
 /** Opens a file for appending: every commit is an fsync of the `-wal`, and nothing is ever moved out of it. */
 export function openForAppend(directory: string, file: number): Database.Database {
-  const db = new Database(dbPath(directory, file), { fileMustExist: true })
+  const db = new Database(dbPath(directory, file), { fileMustExist: true, timeout: FOREIGN_LOCK_WAIT_MS })
   try {
     db.pragma('synchronous = FULL')
     db.pragma('fullfsync = on') // macOS: fsync alone stops at the drive's cache

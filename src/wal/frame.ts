@@ -2,7 +2,7 @@
 // The layout is written down byte by byte in docs/formats.md, "WAL frame"; any change of it is a new version.
 import { crc32c } from '@node-rs/crc32'
 import { MillraceError, messageOf } from '../errors.ts'
-import { assignBaseOffset, BATCH_HEADER_BYTES } from '../kafka/batch.ts'
+import { assignBaseOffset, BATCH_HEADER_BYTES, CanonicalBatch } from '../kafka/batch.ts'
 import { Cursor, Sink, writeInt64 } from '../kafka/cursor.ts'
 import type { Header, KafkaRecord } from '../kafka/records.ts'
 import { array, bytes, int32, int64, string, struct, uuid } from '../kafka/wire.ts'
@@ -57,6 +57,9 @@ export interface BatchRecord {
 
 export type WalRecord = SingleRecord | BatchRecord
 
+/** What can be done with a record and its frame. Appends lay their frames out in place instead: `layBatchFrame`. */
+export const WalRecord = { encode, decode, verifyChecksum, toCanonical } as const
+
 /** The part of a frame's body that all frames of a stream share. */
 export function streamPrefix(stream: StreamKey): Buffer {
   if (Buffer.from(stream.topicId, 'base64url').length !== 16) {
@@ -103,15 +106,28 @@ export function layBatchFrame(
   return range + RANGE_BYTES
 }
 
-/** Encodes a V1 frame, sealed. The same record always gives the same bytes. */
-export function encodeSingleFrame(stream: StreamKey, record: KafkaRecord, flags = 0): Buffer {
+/** The frame of a record, sealed. The same record always gives the same bytes. Throws BATCH_CORRUPT as `batchFrameBytes`. */
+function encode(record: WalRecord): Buffer {
+  return record.version === 1 ? encodeSingle(record) : encodeBatchRecord(record)
+}
+
+function encodeSingle({ headers, ...record }: SingleRecord): Buffer {
   const sink = new Sink()
   sink.append(Buffer.alloc(FRAME_HEADER_BYTES))
-  sink.append(streamPrefix(stream))
-  const headers = record.headers.map(([key, value]) => ({ key: Buffer.from(key, 'utf8'), value }))
-  singleType.write(sink, { ...record, headers }, plain)
+  sink.append(streamPrefix(record.stream))
+  const named = headers.map(([key, value]) => ({ key: Buffer.from(key, 'utf8'), value }))
+  singleType.write(sink, { ...record, headers: named }, plain)
   const frame = sink.finish()
-  writeHeader(frame, 0, { version: 1, flags, size: frame.length })
+  writeHeader(frame, 0, { version: 1, flags: record.flags, size: frame.length })
+  sealFrame(frame)
+  return frame
+}
+
+function encodeBatchRecord({ batch, ...record }: BatchRecord): Buffer {
+  const captured = { ...record, chunks: [batch] }
+  const prefix = streamPrefix(record.stream)
+  const frame = Buffer.alloc(batchFrameBytes(prefix, captured))
+  layBatchFrame(frame, 0, frame.length, prefix, captured)
   sealFrame(frame)
   return frame
 }
@@ -133,12 +149,18 @@ function frameCrc(frame: Buffer): number {
   return crc32c(frame.subarray(FRAME_HEADER_BYTES), crc32c(frame.subarray(0, at.crc)))
 }
 
+/** Whether a frame's CRC fits its bytes; false for fewer bytes than a frame's header. */
+function verifyChecksum(bytes: Uint8Array): boolean {
+  const frame = view(bytes)
+  return frame.length >= FRAME_HEADER_BYTES && frame.readUInt32BE(at.crc) === frameCrc(frame)
+}
+
 /**
  * Decodes a frame of either version and checks its CRC. Buffers in the result are views.
  * Throws WAL_CORRUPT that says what is wrong; `where` names the place, as in "wal/3.db row 17".
  */
-export function decodeFrame(bytes: Uint8Array, where = 'WAL frame'): WalRecord {
-  const frame = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+function decode(bytes: Uint8Array, where = 'WAL frame'): WalRecord {
+  const frame = view(bytes)
   const corrupt = (what: string, cause?: unknown) => new MillraceError('WAL_CORRUPT', `${where}: ${what}`, { cause })
   if (frame.length < FRAME_HEADER_BYTES) throw corrupt(`a frame needs 12 bytes or more (got ${frame.length})`)
   const magic = frame.readUInt16BE(at.magic)
@@ -147,8 +169,9 @@ export function decodeFrame(bytes: Uint8Array, where = 'WAL frame'): WalRecord {
   if (length !== frame.length - FRAME_HEADER_BYTES) {
     throw corrupt(`the frame says it has ${length} bytes of body, ${frame.length - FRAME_HEADER_BYTES} are there`)
   }
-  const [stored, computed] = [frame.readUInt32BE(at.crc), frameCrc(frame)]
-  if (stored !== computed) throw corrupt(`CRC mismatch: stored ${hex(stored)}, computed ${hex(computed)}`)
+  if (!verifyChecksum(frame)) {
+    throw corrupt(`CRC mismatch: stored ${hex(frame.readUInt32BE(at.crc))}, computed ${hex(frameCrc(frame))}`)
+  }
   try {
     const version = frame[at.version]!
     if (version === 1) return decodeSingle(frame)
@@ -178,6 +201,21 @@ function decodeBatch(frame: Buffer): BatchRecord {
   const stream = streamType.read(cursor, plain)
   const range = rangeType.read(cursor, plain)
   return { version: 2, flags: frame[at.flags]!, stream, ...range, batch: cursor.take(cursor.remaining) }
+}
+
+/** The batch of a V2 record, its own CRC checked (a view); null for a single record. Throws BATCH_CORRUPT or BATCH_UNSUPPORTED. */
+function toCanonical(record: BatchRecord): CanonicalBatch
+function toCanonical(record: WalRecord): CanonicalBatch | null
+function toCanonical(record: WalRecord): CanonicalBatch | null {
+  if (record.version === 1) return null
+  const { batch, bytesConsumed } = CanonicalBatch.fromWire(record.batch)
+  const left = record.batch.length - bytesConsumed
+  if (left > 0) throw new MillraceError('BATCH_CORRUPT', `${left} bytes follow the batch at ${record.baseOffset}`)
+  return batch
+}
+
+function view(bytes: Uint8Array): Buffer {
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
 }
 
 function hex(crc: number): string {

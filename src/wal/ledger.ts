@@ -33,6 +33,9 @@ interface Totals {
   stale: boolean
 }
 
+/** A file is worth its space while at least one in so many of its bytes is needed. */
+const SPARSE_PART = 10
+
 export class Ledger {
   /** In order of their numbers. */
   readonly #files = new Map<number, FileRows>()
@@ -56,6 +59,21 @@ export class Ledger {
   /** The oldest file, not the newest, that is not being deleted. */
   get oldest(): number | undefined {
     for (const [file, { deleting }] of this.#files) if (!deleting) return file === this.#newest ? undefined : file
+    return undefined
+  }
+
+  /** By file, oldest first, the numbers of the streams of which it holds something that is not released. */
+  *streamsByFile(): Generator<number[]> {
+    for (const [file, { live }] of this.#files) if (live > 0) yield [...this.lastOffsets(file).keys()]
+  }
+
+  /** The oldest file, not one of the newest two, of which less than a tenth is needed, and what is needed of it. */
+  sparseFile(): { readonly file: number; readonly rows: readonly StoredRow[] } | undefined {
+    const held = [...this.#files].filter(([, { deleting }]) => !deleting)
+    for (const [file, { live, liveBytes, bytesOnDisk, rows, isReleased }] of held.slice(0, -2)) {
+      if (live === 0 || liveBytes * SPARSE_PART >= bytesOnDisk) continue
+      return { file, rows: rows.filter(({ id }) => !isReleased(id)) }
+    }
     return undefined
   }
 
@@ -91,6 +109,7 @@ export class Ledger {
       this.#raise(row)
       if (held.isReleased(row.id)) continue // by a reader that was quicker than the ack
       held.live += 1
+      held.liveBytes += row.bytes
       this.#count(row)
     }
   }
@@ -125,6 +144,7 @@ export class Ledger {
       const row = held.rows[id - 1]
       if (row === undefined) continue
       held.live -= 1
+      held.liveBytes -= row.bytes
       const totals = this.#streams[row.stream]!
       totals.bytes -= row.bytes
       totals.batches -= 1
@@ -204,7 +224,9 @@ export class Ledger {
 /** The rows of one file and, as a bit each, whether they are released. */
 class FileRows {
   bytesOnDisk: number
+  /** Rows that are needed, and the bytes of their batches. */
   live = 0
+  liveBytes = 0
   deleting = false
   readonly rows: StoredRow[] = []
   #released = new Uint32Array(64)

@@ -6,6 +6,8 @@ import type { StreamKey } from './stream.ts'
 export interface ThreadOptions {
   readonly directory: string
   readonly fileBytes: number
+  /** Free bytes of the disk that appends leave alone. */
+  readonly reserveBytes: number
 }
 
 /** A batch as the proxy or a fetcher holds it. */
@@ -43,12 +45,23 @@ export interface AppendRequest {
   readonly streams: readonly StreamKey[]
   /** Store also what is there already. */
   readonly keepRepeats: boolean
+  /** Take the disk's reserve too. */
+  readonly beyondLimit: boolean
   /** How many failures the sender had heard of: behind one that it had not, nothing is stored. */
   readonly failuresHeard: number
 }
 
+/** Copy rows of an older file into the newest. */
+export interface MoveRequest {
+  readonly kind: 'move'
+  readonly id: number
+  readonly file: number
+  readonly rows: readonly StoredRow[]
+}
+
 export type Request =
   | AppendRequest
+  | MoveRequest
   | { readonly kind: 'delete'; readonly file: number }
   | { readonly kind: 'rotate' }
   | { readonly kind: 'close' }
@@ -80,6 +93,7 @@ export type Report =
       readonly streams: readonly StreamKey[]
       readonly recovered: readonly RecoveredFile[]
       readonly newest: FileState
+      readonly shortage: PlainError | undefined
     }
   | { readonly kind: 'unready'; readonly error: PlainError }
   /** The appends are on the disk; the rows are those that were not there before. */
@@ -91,6 +105,17 @@ export type Report =
       readonly appends: readonly number[]
       readonly rows: readonly StoredRow[]
     }
+  /** The rows of a move as they are in the newest file. */
+  | {
+      readonly kind: 'moved'
+      readonly id: number
+      readonly file: number
+      readonly newest: FileState
+      readonly rows: readonly StoredRow[]
+    }
+  | { readonly kind: 'unmoved'; readonly id: number; readonly error: PlainError }
+  /** The disk has less free than its reserve, and why nothing is taken therefore; or it has enough again. */
+  | { readonly kind: 'shortage'; readonly error: PlainError | undefined }
   | { readonly kind: 'refused'; readonly appends: readonly number[]; readonly error: PlainError }
   | { readonly kind: 'failing'; readonly error: PlainError }
   | { readonly kind: 'healthy'; readonly newest: FileState }

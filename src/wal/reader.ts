@@ -5,38 +5,16 @@ import { isMillraceError, MillraceError } from '../errors.ts'
 import { isSqliteError, openReadonly } from './database.ts'
 import { dbPath, listFolder, sizeOf } from './files.ts'
 import type { WalRecord } from './frame.ts'
-import { decodeFrame } from './frame.ts'
 import type { IndexedRow } from './frame-index.ts'
 import { FrameIndex } from './frame-index.ts'
 import { isLocked, streamsOf } from './recovery.ts'
+import type { EntryRow, FrameCheck, WalEntry } from './rows.ts'
+import { entryColumns, orCorruption, readFrame, verifyRows } from './rows.ts'
 import type { StreamKey } from './stream.ts'
 import { streamId } from './stream.ts'
 import { checkFile } from './wal-check.ts'
 
-/** What is known of a frame without reading it. */
-export interface WalEntry {
-  readonly file: number
-  readonly id: number
-  readonly baseOffset: number
-  readonly lastOffset: number
-  /** The batch's own CRC-32C. */
-  readonly crc: number
-  readonly flags: number
-  /** Bytes of the batch. */
-  readonly bytes: number
-  readonly appendedMs: number
-}
-
-/** The outcome for one frame, or for a file that cannot be opened at all. */
-export interface FrameCheck {
-  readonly file: number
-  readonly key?: StreamKey
-  readonly entry?: WalEntry
-  readonly error?: MillraceError
-}
-
-const entryColumns = `id, base baseOffset, last lastOffset, crc, flags, bytes, appended_ms appendedMs`
-type EntryRow = Omit<WalEntry, 'file'>
+export type { FrameCheck, WalEntry } from './rows.ts'
 
 interface OpenFile {
   readonly file: number
@@ -44,7 +22,7 @@ interface OpenFile {
   readonly index: FrameIndex
   readonly streams: Map<string, { id: number; key: StreamKey }>
   readonly entry: Database.Statement<[number], EntryRow>
-  readonly body: Database.Statement<[number], { body: Buffer }>
+  readonly body: Database.Statement<[number], { body: unknown }>
   readonly after: Database.Statement<[number], { id: number; stream: number; base: number; last: number }>
   indexedThrough: number
   /** Takes appends no more, and is indexed whole. */
@@ -101,47 +79,43 @@ export class WalReader implements Disposable {
 
   /**
    * Reads a frame and checks it. Works for entries of files deleted since, until the next look at the folder.
-   * Throws WAL_CORRUPT that names the file and the row, OBJECT_MISSING when the file is gone: the archive holds it then.
+   * Throws WAL_CORRUPT that names the file and the row, OBJECT_MISSING when the file is gone: the archive or a newer file holds it then.
    */
   read(entry: WalEntry): WalRecord {
     const open = this.#open.get(entry.file) ?? this.#tryOpen(entry.file)
-    if (open !== undefined) return this.#decode(open, entry)
+    if (open !== undefined) {
+      return readFrame(() => open.body.get(entry.id), entry, `${dbPath(this.#directory, open.file)} row ${entry.id}`)
+    }
     throw new MillraceError('OBJECT_MISSING', `${dbPath(this.#directory, entry.file)} has been deleted`, {
-      hint: 'Its batches were archived: read them from the archive.'
+      hint: 'Its batches were archived, or copied to a newer file: look for them again.'
     })
   }
 
-  /** Reads every frame and yields the outcome for each, also behind corrupt ones. */
+  /** Reads every frame and yields the outcome for each, by file and row, also behind what cannot be read. */
   *verifyAll(): Generator<FrameCheck> {
     for (const file of listFolder(this.#directory).db) {
-      const open = this.#openOrError(file)
+      const path = dbPath(this.#directory, file)
+      const open = orCorruption(() => this.#open.get(file) ?? this.#tryOpen(file), path)
       if (open instanceof MillraceError) yield { file, error: open }
-      else if (open !== undefined) yield* this.#verifyFile(open)
-    }
-  }
-
-  *#verifyFile(open: OpenFile): Generator<FrameCheck> {
-    this.#index(open)
-    for (const { key, id } of open.streams.values()) {
-      for (const row of open.index.near(id, 0, Number.MAX_SAFE_INTEGER)) {
-        const entry = { file: open.file, ...open.entry.get(row.id)! }
-        const error = corruption(() => this.#decode(open, entry, key))
-        yield { file: open.file, key, entry, ...(error && { error }) }
+      else if (open !== undefined) {
+        yield* verifyRows(open.db, file, path)
+        const error = this.#damage(file)
+        if (error !== undefined) yield { file, error }
       }
     }
   }
 
-  #decode(open: OpenFile, entry: WalEntry, key?: StreamKey): WalRecord {
-    const of = key === undefined ? '' : ` (${key.topic}-${key.partition}, offset ${entry.baseOffset})`
-    const where = `${dbPath(this.#directory, open.file)} row ${entry.id}${of}`
-    const row = open.body.get(entry.id)
-    if (row === undefined) throw new MillraceError('WAL_CORRUPT', `${where} is missing`)
-    const record = decodeFrame(row.body, where)
-    const offset = record.version === 2 ? record.baseOffset : record.offset
-    if (offset !== entry.baseOffset || record.flags !== entry.flags) {
-      throw new MillraceError('WAL_CORRUPT', `${where} holds the frame of another row, at offset ${offset}`)
+  /**
+   * What a start would refuse in a file that is in use, where SQLite does not look at checksums. In the middle of a write the
+   * end of a `-wal` can look damaged: only what is found twice is.
+   */
+  #damage(file: number): MillraceError | undefined {
+    const check = () => {
+      const outcome = orCorruption(() => checkFile(this.#directory, file), dbPath(this.#directory, file))
+      return outcome instanceof MillraceError ? outcome : undefined
     }
-    return record
+    const error = check()
+    return error !== undefined && check()?.message === error.message ? error : undefined
   }
 
   /** Closes the files that were deleted meanwhile: until then they take their space. Every look at the folder does it. */
@@ -159,16 +133,20 @@ export class WalReader implements Disposable {
 
   /** Opens what is new, lets go of what was deleted, and indexes the rows that have come since. */
   #refresh(): OpenFile[] {
-    const files = listFolder(this.#directory).db
-    const newest = files.at(-1)
-    this.#closeAllBut(files)
-    return files.flatMap(file => {
-      const open = this.#open.get(file) ?? this.#tryOpen(file)
-      if (open === undefined) return []
-      if (!open.complete) this.#index(open)
-      open.complete = file !== newest
-      return [open]
-    })
+    for (;;) {
+      const files = listFolder(this.#directory).db
+      const newest = files.at(-1)
+      this.#closeAllBut(files)
+      const opened = files.flatMap(file => {
+        const open = this.#open.get(file) ?? this.#tryOpen(file)
+        if (open === undefined) return []
+        if (!open.complete) this.#index(open)
+        open.complete = file !== newest
+        return [open]
+      })
+      // What was needed of a file that is gone by now may lie in one that was not listed yet.
+      if (opened.length === files.length) return opened
+    }
   }
 
   #index(open: OpenFile): void {
@@ -177,15 +155,6 @@ export class WalReader implements Disposable {
       open.indexedThrough = id
     }
     for (const stream of streamsOf(open.db)) open.streams.set(streamId(stream.key), stream)
-  }
-
-  #openOrError(file: number): OpenFile | MillraceError | undefined {
-    try {
-      return this.#open.get(file) ?? this.#tryOpen(file)
-    } catch (error) {
-      if (isMillraceError(error, 'WAL_CORRUPT')) return error
-      throw error
-    }
   }
 
   /** Undefined when the file is gone. A file that no worker holds is checked before SQLite sees it. */
@@ -200,7 +169,7 @@ export class WalReader implements Disposable {
         index: new FrameIndex(),
         streams: new Map(),
         entry: db.prepare<[number], EntryRow>(`select ${entryColumns} from frame where id = ?`),
-        body: db.prepare<[number], { body: Buffer }>('select body from frame where id = ?'),
+        body: db.prepare<[number], { body: unknown }>('select body from frame where id = ?'),
         after: db.prepare<[number], any>('select id, stream, base, last from frame where id > ? order by id'),
         indexedThrough: 0,
         complete: false
@@ -245,19 +214,5 @@ function* byBase(files: readonly Iterator<FileRow>[]): Generator<FileRow> {
     if (least < 0) return
     yield heads[least]!
     heads[least] = files[least]!.next().value
-  }
-}
-
-/** What SQLite itself finds wrong with a row's pages counts as corruption too. */
-function corruption(check: () => unknown): MillraceError | undefined {
-  try {
-    check()
-    return undefined
-  } catch (error) {
-    if (isMillraceError(error, 'WAL_CORRUPT')) return error
-    if (isSqliteError(error, 'SQLITE_CORRUPT')) {
-      return new MillraceError('WAL_CORRUPT', 'SQLite cannot read the row', { cause: error })
-    }
-    throw error
   }
 }

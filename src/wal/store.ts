@@ -75,7 +75,7 @@ export class WalStore {
       for (const { request, frames } of appends) {
         for (const frame of frames) {
           if (!request.keepRepeats && (rows.has(frame) || this.#has(frame))) continue
-          rows.add({ ...this.#insert(writer, frame, appendedMs), appendedMs })
+          rows.add(this.#insert(writer, frame, appendedMs))
         }
       }
       writer.db.exec('commit')
@@ -83,12 +83,43 @@ export class WalStore {
       this.#retire()
       throw error
     }
-    for (const row of rows.all) {
+    return this.#stored(writer, rows.all)
+  }
+
+  /**
+   * Copies rows of a file that takes appends no more into the newest, in one transaction, with the times of their appends;
+   * returns the copies. Until the older file is deleted they are there twice, as if appended twice.
+   * Throws as `commit`, and SQLite's error for what cannot be read; then nothing has changed.
+   */
+  move(file: number, rows: readonly StoredRow[]): StoredRow[] {
+    const { anchor } = this.#live.find(live => live.file === file)!
+    const select = anchor.prepare<[number], { crc: number; flags: number; body: Buffer }>(
+      'select crc, flags, body from frame where id = ?'
+    )
+    const found = rows.map(row => ({ ...row, ...select.get(row.id)! }))
+    const writer = this.#writerWithRoom()
+    try {
+      writer.db.exec('begin immediate')
+      const copies = found.map(({ stream, baseOffset, lastOffset, flags, bytes, crc, body, appendedMs }) => {
+        const ref = { stream, baseOffset, lastOffset, flags, start: 0, batch: body.length - bytes, end: body.length }
+        return this.#insert(writer, { ref, bytes: body, crc }, appendedMs)
+      })
+      writer.db.exec('commit')
+      return this.#stored(writer, copies)
+    } catch (error) {
+      this.#retire()
+      throw error
+    }
+  }
+
+  /** Takes note of rows that a commit has stored. */
+  #stored(writer: Writer, rows: readonly NewRow[]): StoredRow[] {
+    for (const row of rows) {
       writer.index.add(row.stream, row.baseOffset, row.lastOffset, row.id)
       writer.named.add(row.stream)
       this.#raise(row)
     }
-    return rows.all.map(({ crc, flags, last, ...row }) => row)
+    return rows.map(({ crc, flags, last, ...row }) => row)
   }
 
   #writerWithRoom(): Writer {
@@ -97,7 +128,7 @@ export class WalStore {
     return this.#writer!
   }
 
-  #insert(writer: Writer, { ref, bytes, crc }: SealedFrame, appendedMs: number): Omit<NewRow, 'appendedMs'> {
+  #insert(writer: Writer, { ref, bytes, crc }: SealedFrame, appendedMs: number): NewRow {
     const { stream, baseOffset, lastOffset, flags } = ref
     const batchBytes = ref.end - ref.batch
     if (!writer.named.has(stream)) {
@@ -122,7 +153,8 @@ export class WalStore {
       last: lastOffset,
       crc,
       flags,
-      bytes: batchBytes
+      bytes: batchBytes,
+      appendedMs
     }
   }
 

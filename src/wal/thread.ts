@@ -1,14 +1,14 @@
 // The WAL thread: the only one that writes WAL files. Whatever arrives while a commit runs is the next transaction (group
 // commit). After a failed write nothing is stored until a new file could be begun, which is tried every second.
-import { statfsSync } from 'node:fs'
 import { parentPort, workerData } from 'node:worker_threads'
 import { crc32c } from '@node-rs/crc32'
 import type Database from 'better-sqlite3'
 import { MillraceError, messageOf } from '../errors.ts'
 import { batchSize, parseBatchHeader } from '../kafka/batch.ts'
 import { isSqliteError } from './database.ts'
+import { freeBytes, shortageOf } from './disk-reserve.ts'
 import { sealFrame } from './frame.ts'
-import type { AppendRequest, FrameRef, PlainError, Report, Request, ThreadOptions } from './messages.ts'
+import type { AppendRequest, FrameRef, MoveRequest, PlainError, Report, Request, ThreadOptions } from './messages.ts'
 import { toPlain } from './messages.ts'
 import { lockFolder } from './recovery.ts'
 import type { SealedAppend, SealedFrame } from './store.ts'
@@ -17,6 +17,8 @@ import { WalStore } from './store.ts'
 /** A transaction's bytes, about: more waiting appends than that are left for the next one. */
 const GROUP_BYTES = 16 * 1024 * 1024
 const PROBE_MS = 1000
+/** How often the disk is asked what it has free; also asked after `GROUP_BYTES` of appends. */
+const RESERVE_LOOK_MS = 1000
 /** A batch's CRC covers it from here on. */
 const BATCH_CRC_START = 21
 
@@ -34,15 +36,26 @@ class WalThread {
   #failure: PlainError | undefined
   #failures = 0
   #probe: NodeJS.Timeout | undefined
+  /** Set while the disk has less free than its reserve. */
+  #shortage: PlainError | undefined
+  #bytesSinceLook = 0
+  readonly #looks: NodeJS.Timeout
   readonly #deletions = new Set<Promise<void>>()
 
   constructor(lock: Database.Database, store: WalStore) {
     this.#lock = lock
     this.#store = store
+    this.#shortage = this.#lookAtDisk()
+    this.#looks = setInterval(this.#look, RESERVE_LOOK_MS)
+  }
+
+  get shortage(): PlainError | undefined {
+    return this.#shortage
   }
 
   readonly receive = (request: Request): void => {
     if (request.kind === 'append') this.#enqueue(request)
+    else if (request.kind === 'move') this.#move(request)
     else if (request.kind === 'delete') this.#delete(request.file)
     else if (request.kind === 'rotate') this.#rotate()
     else void this.#close()
@@ -87,13 +100,19 @@ class WalThread {
       const ms = performance.now() - began
       const ids = appends.map(({ request }) => request.id)
       report({ kind: 'committed', newest: this.#store.newest, ms, appends: ids, rows })
+      this.#bytesSinceLook += group.reduce((sum, { frames }) => sum + frames.byteLength, 0)
+      if (this.#bytesSinceLook >= GROUP_BYTES) this.#look()
     } catch (cause) {
       this.#fail(cause, appends)
     }
   }
 
-  /** The append with its CRCs checked and filled in; nothing, and a refusal, when a batch is not what it should be. */
+  /** The append with its CRCs checked and filled in; nothing, and a refusal, when it may not be stored. */
   #sealed(request: AppendRequest): SealedAppend[] {
+    if (this.#shortage !== undefined && !request.beyondLimit) {
+      report({ kind: 'refused', appends: [request.id], error: this.#shortage })
+      return []
+    }
     try {
       return [{ request, frames: request.refs.map(ref => sealed(request.frames, ref)) }]
     } catch (error) {
@@ -119,8 +138,7 @@ class WalThread {
   #startProbe(bytes: number): void {
     this.#probe ??= setInterval(() => {
       try {
-        const { bavail, bsize } = statfsSync(options.directory)
-        if (bavail * bsize < 2 * bytes + 1024 * 1024) return
+        if (freeBytes(options.directory) < 2 * bytes + 1024 * 1024) return
         this.#store.rotate()
       } catch {
         return // still failing: the next look is a second away
@@ -130,6 +148,35 @@ class WalThread {
       this.#failing = false
       report({ kind: 'healthy', newest: this.#store.newest })
     }, PROBE_MS)
+  }
+
+  /** Tells when the disk falls below its reserve, and when it has enough again. */
+  readonly #look = (): void => {
+    this.#bytesSinceLook = 0
+    const shortage = this.#lookAtDisk()
+    if ((shortage === undefined) === (this.#shortage === undefined)) return
+    this.#shortage = shortage
+    report({ kind: 'shortage', error: shortage })
+  }
+
+  #lookAtDisk(): PlainError | undefined {
+    try {
+      const shortage = shortageOf(options.directory, options.reserveBytes)
+      return shortage && toPlain(shortage)
+    } catch {
+      return this.#shortage // a disk that does not answer fails the next append, and that says why
+    }
+  }
+
+  /** Nobody is told "yes" for a move, so one that fails is no failure of the WAL: the next append sees for itself. */
+  #move({ id, file, rows }: MoveRequest): void {
+    try {
+      const copies = this.#store.move(file, rows)
+      report({ kind: 'moved', id, file, newest: this.#store.newest, rows: copies })
+    } catch (cause) {
+      const message = `what is needed of the WAL file ${file}.db could not be copied: ${messageOf(cause)}`
+      report({ kind: 'unmoved', id, error: toPlain(new MillraceError('WAL_FAILED', message, { cause })) })
+    }
   }
 
   #rotate(): void {
@@ -155,6 +202,7 @@ class WalThread {
     while (this.#queue.length > 0) this.#commit(this.#takeGroup())
     await Promise.all(this.#deletions)
     clearInterval(this.#probe)
+    clearInterval(this.#looks)
     this.#store.close()
     this.#lock.close()
     port.close()
@@ -184,6 +232,13 @@ function failure(cause: unknown): MillraceError {
   })
 }
 
+function unopened(cause: unknown): MillraceError {
+  return new MillraceError('WAL_FAILED', `the WAL in ${options.directory} could not be opened: ${messageOf(cause)}`, {
+    cause,
+    hint: 'The folder must be writable, and its disk have room.'
+  })
+}
+
 function start(): void {
   let lock: Database.Database | undefined
   try {
@@ -192,10 +247,11 @@ function start(): void {
     process.once('exit', () => store.close()) // when this thread dies of an error: the writer before its anchor
     const thread = new WalThread(lock, store)
     port.on('message', thread.receive)
-    report({ kind: 'ready', streams: store.streams.keys, recovered: store.recovered, newest: store.newest })
+    const [{ keys: streams }, { recovered, newest }, { shortage }] = [store.streams, store, thread]
+    report({ kind: 'ready', streams, recovered, newest, shortage })
   } catch (error) {
     lock?.close()
-    report({ kind: 'unready', error: toPlain(error) })
+    report({ kind: 'unready', error: toPlain(error instanceof MillraceError ? error : unopened(error)) })
   }
 }
 

@@ -24,6 +24,8 @@ export interface WalOptions {
   readonly maxBytes: number
   /** The size at which the next file begins, 256 MiB unless told; never more than a quarter of `maxBytes`. */
   readonly fileBytes?: number | undefined
+  /** What appends leave free on the disk for sealing, 0 unless told. */
+  readonly reserveBytes?: number | undefined
 }
 
 export interface AppendOptions {
@@ -60,6 +62,8 @@ export class Wal implements AsyncDisposable {
   #nextId = 1
   #failuresHeard = 0
   #failed: MillraceError | undefined
+  /** Set while the disk has less free than its reserve. */
+  #shortage: MillraceError | undefined
   readonly #full: MillraceError
   #closed: Promise<void> | undefined
 
@@ -77,6 +81,8 @@ export class Wal implements AsyncDisposable {
       this.#ledger.add(file.file, file.rows)
     }
     this.#ledger.sawFile(ready.newest)
+    this.#shortage = ready.shortage && fromPlain(ready.shortage)
+    this.#tellHealth() // whoever listens looks at health first: only its changes are news
     worker.on('message', (report: Report) => this.#receive(report))
     worker.on('error', cause => this.#end(cause))
     this.#exited = exited.then(
@@ -91,8 +97,8 @@ export class Wal implements AsyncDisposable {
    * Throws DATA_LOCKED, CONFIG_INVALID, WAL_CORRUPT (nothing was changed then) or WAL_FAILED.
    */
   static async open(options: WalOptions): Promise<Wal> {
-    const { directory, maxBytes, fileBytes = FILE_BYTES } = options
-    const workerData: ThreadOptions = { directory, fileBytes: Math.min(fileBytes, maxBytes / 4) }
+    const { directory, maxBytes, fileBytes = FILE_BYTES, reserveBytes = 0 } = options
+    const workerData: ThreadOptions = { directory, fileBytes: Math.min(fileBytes, maxBytes / 4), reserveBytes }
     const worker = new Worker(threadFile(new URL('./thread.ts', import.meta.url)), { workerData, name: 'wal' })
     const exited = once(worker, 'exit') // listened for at once: it may come in the same turn as the message
     const [first] = (await Promise.race([once(worker, 'message'), exited])) as [Report | number]
@@ -108,7 +114,7 @@ export class Wal implements AsyncDisposable {
    * one at the same offset, and beside itself under other flags; with `keepRepeats` every batch gets a row of its own. The
    * chunks are not used after the call returned.
    * Rejects, and none counts as stored: WAL_FAILED (the disk; then nothing is stored either that was appended before the
-   * failure was heard of), WAL_FULL (maxBytes, unless `beyondLimit`, for what makes room afterwards), BATCH_CORRUPT (size or CRC).
+   * failure was heard of), WAL_FULL (maxBytes or reserveBytes, unless `beyondLimit`, for what makes room afterwards), BATCH_CORRUPT (size or CRC).
    */
   async append(
     batches: readonly CapturedBatch[],
@@ -121,23 +127,34 @@ export class Wal implements AsyncDisposable {
       throw refusal
     }
     const { frames, refs } = layFrames(batches, this.#streams)
-    const id = this.#nextId++
-    const { promise, resolve, reject } = Promise.withResolvers<void>()
-    this.#waiting.set(id, { bytes: frames.byteLength, since: performance.now(), resolve, reject })
-    this.#waitingBytes += frames.byteLength
+    const { id, done } = this.#wait(frames.byteLength)
     const [streams, failuresHeard] = [this.#streams.takeNew(), this.#failuresHeard]
-    this.#send({ kind: 'append', id, frames, refs, streams, keepRepeats, failuresHeard }, [frames])
-    return promise
+    this.#send({ kind: 'append', id, frames, refs, streams, keepRepeats, beyondLimit, failuresHeard }, [frames])
+    return done
+  }
+
+  #wait(bytes: number): { id: number; done: Promise<void> } {
+    const id = this.#nextId++
+    const { promise: done, resolve, reject } = Promise.withResolvers<void>()
+    this.#waiting.set(id, { bytes, since: performance.now(), resolve, reject })
+    this.#waitingBytes += bytes
+    return { id, done }
   }
 
   /** Why an append is not even tried. */
   #refusal(beyondLimit: boolean): MillraceError | undefined {
     if (this.#closed !== undefined) return new MillraceError('WAL_FAILED', 'the WAL is closed', { retriable: false })
     if (this.#failed !== undefined) return this.#failed
-    if (!this.#isFull || beyondLimit) return undefined
+    const lack = beyondLimit ? undefined : this.#lack
+    if (lack === undefined) return undefined
     this.#tellHealth()
     this.#deleteSpent()
-    return this.#full
+    return lack
+  }
+
+  /** What of the room is used up. */
+  get #lack(): MillraceError | undefined {
+    return this.#isFull ? this.#full : this.#shortage
   }
 
   get #isFull(): boolean {
@@ -168,6 +185,24 @@ export class Wal implements AsyncDisposable {
   releaseStreams(streams: readonly StreamKey[]): void {
     this.#ledger.releaseStreams(new Set(streams.map(key => this.#streams.get(key).number)))
     this.#deleteSpent()
+  }
+
+  /** By file, oldest first, the streams of which it holds something that is not released. */
+  *streamsByFile(): Generator<StreamKey[]> {
+    for (const streams of this.#ledger.streamsByFile()) yield streams.map(stream => this.#streams.keys[stream]!)
+  }
+
+  /**
+   * Frees the oldest file of which less than a tenth is not released, if there is one beside the newest two: copies that
+   * into the newest file and deletes it. To be called while nobody is between finding rows and releasing them, since the
+   * rows get other places. Rejects with WAL_FAILED; then the file stays.
+   */
+  async freeSparseFile(): Promise<void> {
+    const sparse = this.#ledger.sparseFile()
+    if (sparse === undefined || this.#closed !== undefined || this.#failed !== undefined) return
+    const { id, done } = this.#wait(0)
+    this.#send({ kind: 'move', id, ...sparse })
+    await done
   }
 
   /** The oldest file that takes no more appends: the last offset of each stream in it that is not released. */
@@ -206,7 +241,7 @@ export class Wal implements AsyncDisposable {
 
   /** Whether an append would be taken now; if not, with which error it is refused. */
   get health(): WalHealth {
-    const error = this.#failed ?? (this.#isFull ? this.#full : undefined)
+    const error = this.#failed ?? this.#lack
     return error === undefined ? { ok: true } : { ok: false, error }
   }
 
@@ -276,6 +311,19 @@ export class Wal implements AsyncDisposable {
         for (const id of report.appends) this.#take(id).reject(error)
         break
       }
+      case 'moved':
+        this.#saw(report.newest)
+        this.#ledger.add(report.newest.file, report.rows)
+        this.releaseFile(report.file)
+        this.#take(report.id).resolve()
+        break
+      case 'unmoved':
+        this.#take(report.id).reject(fromPlain(report.error))
+        break
+      case 'shortage':
+        this.#shortage = report.error && fromPlain(report.error)
+        this.#deleteSpent()
+        break
       case 'failing':
         this.#failuresHeard += 1
         this.#failed = fromPlain(report.error)
@@ -306,11 +354,11 @@ export class Wal implements AsyncDisposable {
     return waiting
   }
 
-  /** The newest file cannot be deleted: when the WAL is full of what nobody needs, the next one is begun first. */
+  /** The newest file cannot be deleted: when there is no room and nobody needs what it holds, the next one is begun first. */
   #deleteSpent(): void {
     if (this.#closed !== undefined) return
     for (const file of this.#ledger.takeSpent()) this.#send({ kind: 'delete', file })
-    if (this.#isFull && this.#ledger.newestIsSpent) this.#send({ kind: 'rotate' })
+    if (this.#lack !== undefined && this.#ledger.newestIsSpent) this.#send({ kind: 'rotate' })
   }
 
   /** The thread is gone: what waits will not be answered any more. */

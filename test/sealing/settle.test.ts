@@ -2,7 +2,7 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import type { OffsetRange, SettleOptions } from '../../src/sealing/settle.ts'
-import { cut, settle } from '../../src/sealing/settle.ts'
+import { cut, inOrder, settle } from '../../src/sealing/settle.ts'
 import type { Gap } from '../../src/segment/manifest.ts'
 import { FrameFlag } from '../../src/wal/frame.ts'
 import type { WalEntry } from '../../src/wal/reader.ts'
@@ -37,6 +37,16 @@ const ranges = (texts: string): OffsetRange[] =>
     .filter(Boolean)
     .map(range => ({ from: Number(range.split('-')[0]), to: Number(range.split('-')[1]) }))
 const gapsOf = (texts: string): Gap[] => ranges(texts).map(range => ({ ...range, reason: 'retention' }))
+
+test('of two that were fetched, the one appended later stands, also when the WAL has copied the other behind it', () => {
+  const [first, second] = entries('0-9aF 0-9bF')
+  const [copied, later] = [
+    { ...first!, file: 7, appendedMs: 1 },
+    { ...second!, file: 5, appendedMs: 2 }
+  ]
+  expect(settle([later, copied], { from: 0, to: 10 }).line).toEqual([later])
+  expect(inOrder([later, copied])).toEqual([copied, later])
+})
 
 describe('of [0, 10)', () => {
   test.each<{ of: string; captured: string; line: string; holes: string; options?: Partial<SettleOptions> }>([

@@ -129,6 +129,7 @@ async function writeConfig(folder: string, archiveUrl: string, options: WorkerOp
       : { 'bootstrap.servers': options.bootstrap }),
     'data.dir': join(folder, 'data'),
     'connectors.dir': connectorsFolder,
+    'disk.reserve': '0B', // twice segment.bytes then, which machines with little room have too
     listeners: httpUrl,
     ...options.worker
   }

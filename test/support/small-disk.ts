@@ -1,8 +1,8 @@
-// File systems with little room, for tests of full disks; they need root on Linux.
+// File systems with little room, and folders that cannot be written to, for tests of failing disks; they need root on Linux.
 import { execFileSync } from 'node:child_process'
 import { tempFolder } from './temp.ts'
 
-/** Whether `smallDisk` can be called here. */
+/** Whether these can be called here. */
 export const canMount = process.platform === 'linux' && process.getuid?.() === 0 && tryMount()
 
 function tryMount(): boolean {
@@ -25,4 +25,20 @@ export async function smallDisk(mebibytes: number): Promise<{ path: string } & A
       await folder.dispose()
     }
   }
+}
+
+/**
+ * Makes a folder read-only until it is disposed of, for whatever is opened by a path from now on; files that are open stay
+ * writable. (A remount would be refused because of them.)
+ */
+export function readOnlyOver(path: string): Disposable {
+  execFileSync('mount', ['--bind', path, path])
+  const uncover = () => void execFileSync('umount', [path])
+  try {
+    execFileSync('mount', ['-o', 'remount,bind,ro', path])
+  } catch (error) {
+    uncover()
+    throw error
+  }
+  return { [Symbol.dispose]: uncover }
 }

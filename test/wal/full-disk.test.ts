@@ -6,9 +6,15 @@ import { listFolder, walPath } from '../../src/wal/files.ts'
 import type { CapturedBatch } from '../../src/wal/messages.ts'
 import { WalReader } from '../../src/wal/reader.ts'
 import { Wal } from '../../src/wal/wal.ts'
+import { runOrThrow } from '../support/child.ts'
 import { canMount, smallDisk } from '../support/small-disk.ts'
+import { tempFolder } from '../support/temp.ts'
 import { until } from '../support/until.ts'
+import { appendsIn } from './appends.ts'
 import { captured, orders } from './batches.ts'
+import type { Survived } from './survivor.ts'
+
+const survivor = new URL('./survivor.ts', import.meta.url).pathname
 
 test.skipIf(!canMount)(
   'a full disk (needs root): appends fail as one, none is half there, and the WAL goes on when there is room',
@@ -76,6 +82,23 @@ test.skipIf(!canMount)(
     await until(() => wal.health.ok, { what: 'the failure is heard of, and its end' })
     await wal.append([captured(3)])
     expect(readBases(directory)).toEqual([0, 3])
+  }
+)
+
+test.skipIf(process.platform === 'win32')(
+  'at the limit of ulimit -f appends fail as one, none is half there, and the WAL goes on in the next file',
+  async () => {
+    await using folder = await tempFolder('wal')
+    const limited = ['-c', 'ulimit -f 2000; exec "$@"', 'sh', process.execPath, survivor, folder.path]
+    const { stored, refused, health } = JSON.parse((await runOrThrow('sh', limited)).toString()) as Survived
+    expect(refused).toHaveLength(4)
+    for (const refusal of refused)
+      expect(refusal).toMatchObject({ code: 'WAL_FAILED', retriable: true, healthy: false })
+    expect(health).toEqual([false, true])
+    expect(listFolder(folder.path).db).toEqual([1, 2])
+    expect(appendsIn(folder.path)).toEqual(new Set(stored))
+    await using _wal = await Wal.open({ directory: folder.path, maxBytes: 1024 ** 3 })
+    expect(appendsIn(folder.path)).toEqual(new Set(stored))
   }
 )
 

@@ -1,8 +1,10 @@
 // The captured batches of one partition that follow on its archive, in the WAL of a worker beside us.
 import { setImmediate as breathe } from 'node:timers/promises'
-import { CanonicalBatch, encodeBatch } from '../../kafka/batch.ts'
+import type { CanonicalBatch } from '../../kafka/batch.ts'
+import { encodeBatch } from '../../kafka/batch.ts'
 import type { TransactionStep } from '../../segment/txn-index.ts'
 import { transactionStep } from '../../segment/txn-index.ts'
+import { WalRecord } from '../../wal/frame.ts'
 import type { WalEntry, WalReader } from '../../wal/reader.ts'
 import type { TimedOffset } from '../log-store.ts'
 import type { Taken } from './taken.ts'
@@ -98,5 +100,5 @@ function placeOf({ file, id }: WalEntry): string {
 /** The bytes are the reader's copy, so ours to change. */
 function readBatch(wal: WalReader, entry: WalEntry): CanonicalBatch {
   const frame = wal.read(entry)
-  return frame.version === 1 ? encodeBatch([frame]) : CanonicalBatch.fromWire(frame.batch).batch
+  return frame.version === 1 ? encodeBatch([frame]) : WalRecord.toCanonical(frame)
 }

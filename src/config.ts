@@ -11,6 +11,7 @@ import * as option from './connect/options.ts'
 import { formatFault, parseOptions } from './connect/options.ts'
 import { MillraceError } from './errors.ts'
 import type { Address } from './kafka/address.ts'
+import { MAX_DECOMPRESSED_BYTES } from './kafka/compression.ts'
 
 const MiB = 1024 * 1024
 
@@ -65,6 +66,12 @@ export const workerOptions = {
     schema: option.bytes(0),
     default: '1GiB',
     doc: 'how much of the archive is also kept locally, newest first, for fast reads'
+  },
+  'max.decompressed.bytes': {
+    // No more than every reader of an archive takes.
+    schema: option.bytes(MiB, MAX_DECOMPRESSED_BYTES),
+    default: '256MiB',
+    doc: 'what one batch may grow to when it is decompressed; a larger one is archived as it is, and cannot be searched'
   },
   'log.level': {
     schema: option.oneOf('fatal', 'error', 'warn', 'info', 'debug', 'trace'),

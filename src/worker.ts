@@ -63,7 +63,9 @@ export async function startWorker(
   await probeStore(store)
   const warm = new WarmSegments(folders.warm, worker['warm.max.bytes'])
   opened.defer(keepRoom(warm, reserveBytes * WARM_GIVES_WAY_AT, logger))
-  const builder = opened.use(new SegmentBuilder(folders.wal))
+  const builder = opened.use(
+    new SegmentBuilder({ walDirectory: folders.wal, maxDecompressedBytes: worker['max.decompressed.bytes'] })
+  )
   const sealer = new Sealer({
     wal,
     builder,
@@ -173,6 +175,7 @@ function openBroker(worker: WorkerConfig, logger: Logger): Promise<EmbeddedBroke
   return EmbeddedBroker.open({
     directory: dataFolders(worker['data.dir']).broker,
     maxBytes: worker['broker.max.bytes'],
+    maxDecompressedBytes: worker['max.decompressed.bytes'],
     listen: worker['broker.listen'],
     what: 'broker.listen',
     hint: `If a Kafka broker listens there, stand in front of it: MILLRACE_BOOTSTRAP_SERVERS=${address}. Else set broker.listen to a free port.`,

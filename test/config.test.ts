@@ -67,6 +67,7 @@ test('gives the worker, the sources and the one archive, with defaults', async (
     'segment.ms': 600_000,
     'wal.max.bytes': 10 * 1024 ** 3,
     'disk.reserve': 1024 ** 3,
+    'max.decompressed.bytes': 256 * 1024 ** 2,
     'log.level': 'info'
   })
   expect(loaded.sources.map(({ name, values }) => [name, values.listen])).toEqual([
@@ -158,13 +159,14 @@ describe('what overrides what', () => {
 describe('one line for each fault', () => {
   test('of all files together', async () => {
     await write({
-      'worker.yaml': worker('segment.byte: 1MiB\nlisteners: localhost\n'),
+      'worker.yaml': worker('segment.byte: 1MiB\nlisteners: localhost\nmax.decompressed.bytes: 1GiB\n'),
       'connectors/proxy.yaml': `${proxy}listen: here\nnode.port.base: 99999\n`,
       'connectors/archive.yaml': archive.replace('file:./archive', 's3://bucket/x')
     })
     expect(faults()).toEqual([
       'worker.yaml: segment.byte: unknown key: did you mean segment.bytes? (got "1MiB")',
       'worker.yaml: listeners: must be http://host:port (got "localhost")',
+      'worker.yaml: max.decompressed.bytes: must be a size, from 1MiB to 256MiB, such as 64MiB (got "1GiB")',
       'connectors/archive.yaml: archive.url: must be file:PATH (got "s3://bucket/x")',
       'connectors/proxy.yaml: listen: must be host:port (got "here")',
       'connectors/proxy.yaml: node.port.base: must be a whole number from 0 to 65535 (got "99999")'

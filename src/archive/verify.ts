@@ -1,7 +1,7 @@
 // Re-reads an archive and says of each partition what it holds, what is missing and what is damaged. Nothing is taken from
 // the catalog, and damage in one place does not hide what comes after it.
 import { isMillraceError, messageOf } from '../errors.ts'
-import type { Gap, GapReason, SegmentManifest } from '../segment/manifest.ts'
+import type { Gap, GapReason, NotIndexed, SegmentManifest } from '../segment/manifest.ts'
 import type { Predecessor } from '../segment/reader.ts'
 import { SegmentReader } from '../segment/reader.ts'
 import type { StreamKey } from '../wal/stream.ts'
@@ -26,6 +26,8 @@ export interface PartitionReport {
   readonly to: number
   /** What is missing inside, as the segments say. */
   readonly gaps: readonly Gap[]
+  /** Batches that are held, and whose records cannot be read: they are no fault. */
+  readonly notIndexed: readonly NotIndexed[]
   readonly segments: number
   readonly records: number
   /** Of the segments and extras. */
@@ -101,7 +103,7 @@ class PartitionCheck {
     this.#onBytes = onBytes
     this.#missingIsFault = missingIsFault
     const none = { from: 0, to: 0, segments: 0, records: 0, bytes: 0, extras: 0 }
-    this.#found = { stream, ...none, gaps: [], orphans: [], faults: [] }
+    this.#found = { stream, ...none, gaps: [], notIndexed: [], orphans: [], faults: [] }
   }
 
   async run(): Promise<PartitionReport> {
@@ -182,6 +184,7 @@ class PartitionCheck {
     try {
       const reader = await SegmentReader.open(this.#archive.source(key))
       for (const fault of await reader.verify(predecessor)) this.#fault(key, fault.offset ?? offset, fault.message)
+      this.#found.notIndexed.push(...(reader.manifest.notIndexed ?? []))
       if (streamId(reader.manifest) !== streamId(this.#found.stream)) {
         const { clusterId, topic, topicId, partition } = reader.manifest
         this.#fault(

@@ -18,6 +18,8 @@ export interface EmbeddedBrokerOptions {
   readonly directory: string
   /** What the logs may take before the oldest records are forgotten. */
   readonly maxBytes: number
+  /** What one batch may grow to when it is checked; more is refused. */
+  readonly maxDecompressedBytes?: number | undefined
   readonly listen: Address
   /** Where clients are told to find it; see ServerOptions. */
   readonly advertised?: Address | undefined
@@ -43,7 +45,7 @@ export class EmbeddedBroker implements AsyncDisposable {
 
   /** Recovers what an earlier run left, and listens. Throws DATA_LOCKED, WAL_CORRUPT, WAL_FAILED, LISTEN_FAILED. */
   static async open(options: EmbeddedBrokerOptions): Promise<EmbeddedBroker> {
-    const { directory, maxBytes, onError, ...serving } = options
+    const { directory, maxBytes, maxDecompressedBytes, onError, ...serving } = options
     await using opened = new AsyncDisposableStack()
     const logs = opened.use(await EmbeddedLogs.open({ directory, maxBytes }))
     const isNew = (await logs.topics()).length === 0
@@ -56,7 +58,7 @@ export class EmbeddedBroker implements AsyncDisposable {
       findCoordinatorHandler({ groups: true }),
       fetchHandler(logs, { onError }),
       listOffsetsHandler(logs, { onError }),
-      ...embeddedHandlers(logs),
+      ...embeddedHandlers(logs, maxDecompressedBytes),
       ...groups.handlers
     ]
     const server = opened.use(await KafkaServer.listen({ ...serving, handlers, onError }))

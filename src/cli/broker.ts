@@ -38,6 +38,7 @@ export const brokerCommand: CommandModule<object, BrokerFlags> = {
       const broker = await EmbeddedBroker.open({
         directory: dataFolders(worker['data.dir']).broker,
         maxBytes: worker['broker.max.bytes'],
+        maxDecompressedBytes: worker['max.decompressed.bytes'],
         listen: addressFlag('listen', flags.listen) ?? worker['broker.listen'],
         advertised: addressFlag('advertised', flags.advertised),
         what: '--listen',

@@ -8,6 +8,7 @@ import { parseSelection } from '../search/selection.ts'
 import { WalReader } from '../wal/reader.ts'
 import type { ArchiveFlags } from './common.ts'
 import { archiveFlags, openReading, printLine, say } from './common.ts'
+import { counted } from './text.ts'
 
 interface SearchFlags extends ArchiveFlags, SelectionFlags {
   readonly query: string
@@ -57,15 +58,29 @@ export const searchCommand: CommandModule<object, SearchFlags> = {
     const selection = parseSelection(flags)
     await using reading = await openReading(flags)
     using wal = reading.walDirectory === null ? null : WalReader.open(reading.walDirectory)
-    const result = await search({ archive: reading.archive, warm: reading.warm, wal }, selection, flags.query)
+    const { archive, warm, configuration } = reading
+    const maxDecompressedBytes = configuration?.worker['max.decompressed.bytes']
+    const result = await search({ archive, warm, wal, maxDecompressedBytes }, selection, flags.query)
     for (const topic of result.unknownTopics) say(`nothing was captured of a topic ${topic}`)
-    if (flags.count) return printLine(flags.json ? JSON.stringify({ count: result.total }) : String(result.total))
+    sayNotSearched(result)
+    if (flags.count) return printCount(result, flags.json)
     await printRecords(result, flags.json)
     if (result.shown < result.total) say(`${result.shown} of ${result.total} shown; --limit ${result.total} shows all`)
   }
 }
 
-async function printRecords({ records }: SearchResult, json: boolean): Promise<void> {
+function sayNotSearched({ notSearched }: SearchResult): void {
+  if (notSearched === 0) return
+  const batches = counted(notSearched, 'batch', 'batches')
+  say(`${batches} could not be searched: their records cannot be read (millrace verify names those that are archived)`)
+}
+
+function printCount({ total, notSearched }: SearchResult, json: boolean): void {
+  printLine(json ? JSON.stringify({ count: total, ...(notSearched > 0 && { notSearched }) }) : String(total))
+}
+
+async function printRecords({ records, notSearched }: SearchResult, json: boolean): Promise<void> {
   const width = process.stdout.isTTY ? process.stdout.columns : undefined
   for await (const record of records) printLine(json ? JSON.stringify(recordJson(record)) : recordLine(record, width))
+  if (json && notSearched > 0) printLine(JSON.stringify({ notSearched }))
 }

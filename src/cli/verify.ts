@@ -23,7 +23,8 @@ export const verifyCommand: CommandModule<object, VerifyFlags> = {
       .example('$0 verify --topic orders --archive s3://bucket/archive', 'Verify one topic, without a worker file')
       .epilogue(
         'Exit code 1 if any batch, index or chain hash is wrong, or if offsets are missing. Gaps that are not-requested ' +
-          '(before the first capture) or compacted (by Kafka itself) are listed, but are no fault.'
+          '(before the first capture) or compacted (by Kafka itself) are listed, but are no fault; nor are batches that are ' +
+          'held as they came and not indexed, since their records cannot be read.'
       ),
   async handler(flags) {
     await using reading = await openReading(flags)
@@ -87,10 +88,14 @@ function lines(reports: readonly PartitionReport[], wal: WalReport | null): stri
     const counts = `${counted(records, 'record')}, ${counted(segments, 'segment')}, ${formatBytes(bytes)}`
     return [isSound(report) ? 'ok   ' : 'WRONG', `${name}${incarnation}`, held, counts, remarks(report)]
   })
-  const details = reports.flatMap(({ stream, gaps, orphans, faults }) => [
+  const details = reports.flatMap(({ stream, gaps, notIndexed, orphans, faults }) => [
     ...gaps.map(
       gap =>
         `${gapLine(stream.topic, stream.partition)} offsets ${gap.from} to ${gap.to - 1}: ${gap.reason}${isLoss(gap) ? ', lost' : ''}`
+    ),
+    ...notIndexed.map(
+      ({ baseOffset, lastOffset, reason }) =>
+        `not indexed: ${stream.topic}-${stream.partition} offsets ${baseOffset} to ${lastOffset}: ${reason}`
     ),
     ...orphans.map(key => `leftover: ${key}`),
     ...faults.map(faultLine)
@@ -104,14 +109,15 @@ function lines(reports: readonly PartitionReport[], wal: WalReport | null): stri
   return [...alignColumns(rows), ...walLine, ...details, ...(wal?.faults.map(faultLine) ?? [])]
 }
 
-function remarks({ gaps, extras, orphans, faults }: PartitionReport): string {
-  const found: readonly [number, string][] = [
+function remarks({ gaps, notIndexed, extras, orphans, faults }: PartitionReport): string {
+  const found: readonly [number, string, string?][] = [
     [faults.length, 'fault'],
     [gaps.length, 'gap'],
+    [notIndexed.length, 'batch not indexed', 'batches not indexed'],
     [extras, 'extra'],
     [orphans.length, 'leftover']
   ]
-  return found.flatMap(([count, what]) => (count > 0 ? [counted(count, what)] : [])).join(', ')
+  return found.flatMap(([count, ...what]) => (count > 0 ? [counted(count, ...what)] : [])).join(', ')
 }
 
 function gapLine(topic: string, partition: number): string {

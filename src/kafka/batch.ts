@@ -54,6 +54,7 @@ export interface BatchHeader {
   readonly isTransactional: boolean
   readonly isControl: boolean
   readonly hasDeleteHorizon: boolean
+  /** Infinite beyond ±2^53, like the two that follow: a client may write anything there. */
   readonly baseTimestamp: number
   readonly maxTimestamp: number
   readonly producerId: number
@@ -90,7 +91,7 @@ export function batchSize(data: Buffer, position = 0): number {
 export function parseBatchHeader(data: Buffer, position = 0): BatchHeader {
   const sizeInBytes = batchSize(data, position)
   const attributes = data.readInt16BE(position + at.attributes)
-  const baseOffset = int64(data, position + at.baseOffset)
+  const baseOffset = offset(data, position + at.baseOffset)
   const lastOffsetDelta = data.readInt32BE(position + at.lastOffsetDelta)
   const recordCount = data.readInt32BE(position + at.recordCount)
   if (lastOffsetDelta < 0 || recordCount < 0) {
@@ -114,22 +115,28 @@ export function parseBatchHeader(data: Buffer, position = 0): BatchHeader {
     isTransactional: (attributes & attribute.transactional) !== 0,
     isControl: (attributes & attribute.control) !== 0,
     hasDeleteHorizon: (attributes & attribute.deleteHorizon) !== 0,
-    baseTimestamp: int64(data, position + at.baseTimestamp),
-    maxTimestamp: int64(data, position + at.maxTimestamp),
-    producerId: int64(data, position + at.producerId),
+    baseTimestamp: clientInt64(data, position + at.baseTimestamp),
+    maxTimestamp: clientInt64(data, position + at.maxTimestamp),
+    producerId: clientInt64(data, position + at.producerId),
     producerEpoch: data.readInt16BE(position + at.producerEpoch),
     baseSequence: data.readInt32BE(position + at.baseSequence),
     recordCount
   }
 }
 
-/** A 64-bit field. What does not fit a number is no offset, time or producer id. */
-function int64(data: Buffer, position: number): number {
+/** What does not fit a number is no offset that a broker gives. */
+function offset(data: Buffer, position: number): number {
   try {
     return readInt64(data, position)
   } catch (cause) {
     throw new MillraceError('BATCH_CORRUPT', `a field of the batch header: ${messageOf(cause)}`, { cause })
   }
+}
+
+/** A number that clients write and brokers store unseen, such as a base timestamp. Infinite where no number is exact. */
+function clientInt64(data: Buffer, position: number): number {
+  const value = data.readInt32BE(position) * 2 ** 32 + data.readUInt32BE(position + 4)
+  return Number.isSafeInteger(value) ? value : value * Number.POSITIVE_INFINITY
 }
 
 export interface ProducerIdentity {
@@ -173,8 +180,9 @@ export class CanonicalBatch {
   /**
    * The records, in order, each decoded when it is asked for; compressed ones are decompressed at once.
    * Throws BATCH_CORRUPT, there and at each record, and BATCH_TOO_LARGE for more than `limit` decompressed bytes.
+   * For batches that come from clients see `readRecords`.
    */
-  records(limit?: number): IterableIterator<KafkaRecord> {
+  records(limit?: number): RecordReader {
     const { codec, recordCount, baseOffset, lastOffset, baseTimestamp, maxTimestamp, timestampType } = this.header
     const body = this.#wire.subarray(BATCH_HEADER_BYTES)
     // A batch that compaction has emptied has no body, whatever its codec.

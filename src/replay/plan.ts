@@ -1,7 +1,8 @@
 // What of an archived topic is replayed, decided from manifests alone: no segment is opened and no broker is asked.
 import type { Chain, Link } from '../archive/archive.ts'
 import { MillraceError } from '../errors.ts'
-import type { Gap } from '../segment/manifest.ts'
+import type { Gap, SegmentManifest } from '../segment/manifest.ts'
+import { notIndexedIn } from '../segment/manifest.ts'
 import type { StreamKey } from '../wal/stream.ts'
 
 export interface ReplaySelection {
@@ -83,13 +84,11 @@ function planPartition(chain: Chain, selection: ReplaySelection): PartitionPlan 
   const to = Math.max(from, Math.min(chain.end, selection.toOffset))
   const fromTime = selection.fromTime ?? Number.NEGATIVE_INFINITY
   const toTime = selection.toTime ?? Number.POSITIVE_INFINITY
-  const within = chain.links.filter(
-    ({ manifest }) => manifest.baseOffset < to && manifest.nextOffset > from && manifest.records > 0
+  const within = chain.links.filter(({ manifest }) => manifest.baseOffset < to && manifest.nextOffset > from)
+  // Of a batch that could not be read nobody knows the times.
+  const segments = within.filter(
+    ({ manifest }) => isInTime(manifest, { fromTime, toTime }) || notIndexedIn(manifest, from, to).length > 0
   )
-  const segments = within.filter(({ manifest: { minTimestamp, maxTimestamp } }) => {
-    // Without timestamps (-1) a record belongs to no time, but to the whole of it.
-    return (maxTimestamp ?? -1) >= fromTime && (minTimestamp ?? -1) < toTime
-  })
   return {
     stream: chain.stream,
     from,
@@ -119,6 +118,15 @@ function planPartition(chain: Chain, selection: ReplaySelection): PartitionPlan 
       { fromTime, toTime }
     )
   }
+}
+
+/** Whether a segment has records that may lie between two times. */
+function isInTime(
+  { records, minTimestamp, maxTimestamp }: SegmentManifest,
+  { fromTime, toTime }: { fromTime: number; toTime: number }
+): boolean {
+  // Without timestamps (-1) a record belongs to no time, but to the whole of it.
+  return records > 0 && (maxTimestamp ?? -1) >= fromTime && (minTimestamp ?? -1) < toTime
 }
 
 /** A transaction's outcome may be known only segments later, so the whole chain is asked, whatever is selected. */

@@ -1,6 +1,8 @@
 // What becomes of one archived batch in a replay: sent as it is, made anew, or left out.
+import { MillraceError } from '../errors.ts'
 import type { CanonicalBatch } from '../kafka/batch.ts'
 import { encodeBatch } from '../kafka/batch.ts'
+import { readRecords } from '../kafka/read-records.ts'
 import type { KafkaRecord } from '../kafka/records.ts'
 import type { PartitionPlan } from './plan.ts'
 
@@ -17,7 +19,7 @@ export type Prepared =
 /**
  * Decides about a batch that a planned segment holds. A broker takes only batches whose offsets have no holes, whose times
  * are the producer's own, and that no compaction has marked; others are made anew, with the same codec and the times that
- * consumers saw. Throws BATCH_CORRUPT or BATCH_TOO_LARGE when such a batch cannot be decoded.
+ * consumers saw. Throws BATCH_CORRUPT or BATCH_TOO_LARGE, with the offset, when such a batch cannot be decoded.
  */
 export function prepareBatch(batch: CanonicalBatch, plan: PartitionPlan): Prepared {
   const { header } = batch
@@ -29,7 +31,7 @@ export function prepareBatch(batch: CanonicalBatch, plan: PartitionPlan): Prepar
   if (whole && reason !== null) return { kind: 'left-out', reason, records: header.recordCount }
   if (whole && fits) return { kind: 'raw', batch: batch.withBaseOffset(0) }
 
-  const selected = [...batch.records()].filter(record => isSelected(record, plan))
+  const selected = selectedRecords(batch, plan)
   if (selected.length === 0) return { kind: 'nothing' }
   if (reason !== null) return { kind: 'left-out', reason, records: selected.length }
   if (fits && selected.length === header.recordCount) return { kind: 'raw', batch: batch.withBaseOffset(0) }
@@ -37,9 +39,22 @@ export function prepareBatch(batch: CanonicalBatch, plan: PartitionPlan): Prepar
   return { kind: 're-encoded', batch: encodeBatch(renumbered, { codec: header.codec }) }
 }
 
+function selectedRecords(batch: CanonicalBatch, plan: PartitionPlan): KafkaRecord[] {
+  const read = readRecords(batch)
+  if (!(read instanceof MillraceError)) return [...Iterator.from(read).filter(record => isSelected(record, plan))]
+  const { baseOffset, lastOffset } = batch.header
+  const why = isAcceptable(batch) ? 'the selection may cut it' : 'no broker takes it as it is'
+  throw new MillraceError(
+    read.code,
+    `the batch of offsets ${baseOffset} to ${lastOffset} cannot be made anew, though ${why}: ${read.message}`,
+    { cause: read, hint: 'Such a batch can be replayed whole, without --from and --to, or be left out with --offsets.' }
+  )
+}
+
 /** By the header alone, so false also where only the records can tell: it does not have the least timestamp. */
 function isWhollySelected({ header }: CanonicalBatch, { from, to, fromTime, toTime }: PartitionPlan): boolean {
-  const inTime = fromTime === Number.NEGATIVE_INFINITY && header.maxTimestamp < toTime
+  const beforeEnd = toTime === Number.POSITIVE_INFINITY || header.maxTimestamp < toTime
+  const inTime = fromTime === Number.NEGATIVE_INFINITY && beforeEnd
   return header.baseOffset >= from && header.lastOffset < to && inTime
 }
 

@@ -2,6 +2,7 @@
 import { parentPort, workerData } from 'node:worker_threads'
 import { MillraceError } from '../errors.ts'
 import type { CanonicalBatch } from '../kafka/batch.ts'
+import { readRecords } from '../kafka/read-records.ts'
 import { withTrueMaxTimestamp } from '../segment/max-timestamp.ts'
 import type { SegmentBatch, SegmentPlan, SegmentResult } from '../segment/writer.ts'
 import { writeSegment } from '../segment/writer.ts'
@@ -29,22 +30,29 @@ export interface SealCalls {
   identify(row: WalEntry): BatchIdentity
 }
 
+/** What the thread is started with. */
+export interface SealThreadData {
+  readonly walDirectory: string
+  /** What one batch may grow to; one that would grow further is archived, and not indexed. */
+  readonly maxDecompressedBytes: number
+}
+
 /** A deleted file takes its space for as long as it is open, and a full disk may wait for just that space. */
 const CLOSE_DELETED_MS = 1000
 
-const { walDirectory } = workerData as { walDirectory: string }
+const { walDirectory, maxDecompressedBytes } = workerData as SealThreadData
 const reader = WalReader.open(walDirectory)
 setInterval(() => reader.closeDeleted(), CLOSE_DELETED_MS)
 
 const calls: SealCalls = {
   entries: (stream, from, to, bytes) => reader.entries(stream, from, to, bytes),
 
-  build: (plan, rows, file) => writeSegment(plan, batches(rows), file),
+  build: (plan, rows, file) => writeSegment(plan, batches(rows), file, maxDecompressedBytes),
 
   identify(row) {
     const batch = readBatch(row)
     const { crc, recordCount, producerId, producerEpoch, baseSequence } = batch.header
-    const correctedCrc = withTrueMaxTimestamp(batch).header.crc
+    const correctedCrc = withTrueMaxTimestamp(batch, readRecords(batch, maxDecompressedBytes)).header.crc
     return { crc, correctedCrc, recordCount, producerId, producerEpoch, baseSequence }
   }
 }

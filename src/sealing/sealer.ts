@@ -114,8 +114,9 @@ export class Sealer {
     this.#count(segment.manifest)
     this.#parts.wal.release(rows)
     warm.keep(segmentKey(stream, plan.baseOffset), segment.path)
-    const { records, logBytes } = segment.manifest
+    const { records, logBytes, notIndexed } = segment.manifest
     logger.info({ stream, from: chain.end, to: next, records, logBytes, gaps: plan.gaps }, 'segment archived')
+    if (notIndexed) logger.warn({ stream, notIndexed }, 'batches that cannot be read are archived, and not indexed')
     await this.#releaseBehind(grown)
     return { progressed: true, end: next }
   }

@@ -3,7 +3,7 @@ import { Worker } from 'node:worker_threads'
 import type { ErrorCode } from '../errors.ts'
 import { errorKinds, MillraceError } from '../errors.ts'
 import { threadFile } from '../thread-file.ts'
-import type { SealAnswer, SealCalls, SealRequest } from './seal-thread.ts'
+import type { SealAnswer, SealCalls, SealRequest, SealThreadData } from './seal-thread.ts'
 
 type Remote<F> = F extends (...args: infer A) => infer R ? (...args: A) => Promise<R> : never
 
@@ -13,9 +13,9 @@ export class SegmentBuilder implements AsyncDisposable {
   #nextId = 0
   #failure: Error | null = null
 
-  constructor(walDirectory: string) {
+  constructor(data: SealThreadData) {
     const url = threadFile(new URL('./seal-thread.ts', import.meta.url))
-    this.#worker = new Worker(url, { workerData: { walDirectory }, name: 'segment' })
+    this.#worker = new Worker(url, { workerData: data, name: 'segment' })
     this.#worker.on('message', (answer: SealAnswer) => this.#settle(answer))
     this.#worker.on('error', error => this.#fail(error as Error))
     this.#worker.on('exit', () => this.#fail(new Error('the segment thread has ended')))

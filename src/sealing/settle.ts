@@ -113,8 +113,11 @@ function isSame(a: WalEntry, b: WalEntry): boolean {
   return a.baseOffset === b.baseOffset && a.lastOffset === b.lastOffset && a.crc === b.crc
 }
 
+/** A segment's manifest has a line or more for each odd batch: so many keep it far below what its readers take, 64 MiB. */
+export const MAX_SEGMENT_BATCHES = 100_000
+
 /**
- * The longest part of a settled line, from its start, that reaches `bytes` and has no hole in it.
+ * The longest part of a settled line, from its start, that reaches `bytes` or MAX_SEGMENT_BATCHES and has no hole in it.
  * `next` is the first offset after it.
  */
 export function cut(
@@ -125,13 +128,14 @@ export function cut(
   const limit = holes[0]?.from ?? to
   let size = 0
   const taken: WalEntry[] = []
+  const isFull = (): boolean => size >= bytes || taken.length >= MAX_SEGMENT_BATCHES
   for (const entry of line) {
-    if (entry.baseOffset >= limit || size >= bytes) break
+    if (entry.baseOffset >= limit || isFull()) break
     taken.push(entry)
     size += entry.bytes
   }
   const last = taken.at(-1)
-  const end = size >= bytes && last !== undefined ? last.lastOffset + 1 : limit
+  const end = isFull() && last !== undefined ? last.lastOffset + 1 : limit
   // A gap that begins where the line ends goes with it, so that the next segment begins with a batch.
   const following = gaps.find(gap => gap.from <= end && gap.to > end)
   return { line: taken, next: Math.max(from, Math.min(following?.to ?? end, to)) }

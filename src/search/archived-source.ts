@@ -4,6 +4,7 @@ import type { SegmentPlaces } from '../archive/segment-source.ts'
 import { segmentSource } from '../archive/segment-source.ts'
 import { MillraceError } from '../errors.ts'
 import type { SegmentManifest } from '../segment/manifest.ts'
+import { notIndexedIn } from '../segment/manifest.ts'
 import { SegmentReader } from '../segment/reader.ts'
 import type { Match } from '../segment/search-index.ts'
 import type { StreamKey } from '../wal/stream.ts'
@@ -17,6 +18,7 @@ const SEEK_BYTES = 2 * 1024 * 1024
 
 export class ArchivedSource implements RecordSource {
   readonly stream: StreamKey
+  notSearched = 0
   readonly #link: Link
   readonly #places: SegmentPlaces
 
@@ -26,20 +28,14 @@ export class ArchivedSource implements RecordSource {
     this.#places = places
   }
 
-  /** False where no record of the segment lies in a selection. */
-  static mayHold({ manifest }: Link, { fromOffset, toOffset, fromTime, toTime }: Selection): boolean {
-    const { baseOffset, nextOffset, minTimestamp, maxTimestamp } = manifest
-    return (
-      minTimestamp !== null &&
-      maxTimestamp !== null &&
-      baseOffset < toOffset &&
-      nextOffset > fromOffset &&
-      (toTime === undefined || minTimestamp < toTime) &&
-      (fromTime === undefined || maxTimestamp >= fromTime)
-    )
+  /** False where no record of the segment lies in a selection, not even one that cannot be read. */
+  static mayHold({ manifest }: Link, selection: Selection): boolean {
+    return mayMatch(manifest, selection) || unread(manifest, selection) > 0
   }
 
   async *match(expression: string, selection: Selection): AsyncGenerator<Match> {
+    this.notSearched = unread(this.#link.manifest, selection)
+    if (!mayMatch(this.#link.manifest, selection)) return
     const { reader } = await this.#open()
     using index = await reader.searchIndex()
     yield* index.match(expression, selection)
@@ -68,6 +64,24 @@ export class ArchivedSource implements RecordSource {
     const { source, tier } = segmentSource(this.#places, this.#link)
     return { reader: await SegmentReader.open(source), tier }
   }
+}
+
+/** False where no record that is indexed lies in a selection. */
+function mayMatch(manifest: SegmentManifest, { fromOffset, toOffset, fromTime, toTime }: Selection): boolean {
+  const { baseOffset, nextOffset, minTimestamp, maxTimestamp } = manifest
+  return (
+    minTimestamp !== null &&
+    maxTimestamp !== null &&
+    baseOffset < toOffset &&
+    nextOffset > fromOffset &&
+    (toTime === undefined || minTimestamp < toTime) &&
+    (fromTime === undefined || maxTimestamp >= fromTime)
+  )
+}
+
+/** By offsets alone: nobody knows the times in a batch that cannot be read. */
+function unread(manifest: SegmentManifest, { fromOffset, toOffset }: Selection): number {
+  return notIndexedIn(manifest, fromOffset, toOffset).length
 }
 
 /** Offsets in groups: what lies close together is read in one go, what lies far apart is sought. */

@@ -1,7 +1,9 @@
 // Records of one partition that only the WAL has: indexed on the way, in slices of bounded size, by the very index that
 // segments carry, so that they match as they will when they are archived.
 
+import { MillraceError } from '../errors.ts'
 import type { BatchHeader } from '../kafka/batch.ts'
+import { readRecords } from '../kafka/read-records.ts'
 import type { KafkaRecord } from '../kafka/records.ts'
 import type { Match } from '../segment/search-index.ts'
 import { SearchIndexBuilder } from '../segment/search-index.ts'
@@ -16,25 +18,40 @@ import type { Selection } from './selection.ts'
 /** Bytes of keys, values and headers that are indexed at a time. */
 const SLICE_BYTES = 32 * 1024 * 1024
 
+/** What a partition's records are read from. */
+export interface HotBatches {
+  readonly wal: WalReader
+  /** They ascend and do not overlap. */
+  readonly entries: readonly WalEntry[]
+  readonly maxDecompressedBytes: number | undefined
+}
+
+/** The records of an entry, and whose time theirs is; null where they cannot be read. */
+interface HotRecords {
+  readonly records: Iterable<KafkaRecord> | null
+  readonly timestampType: BatchHeader['timestampType']
+}
+
 export class HotSource implements RecordSource {
   readonly stream: StreamKey
-  readonly #wal: WalReader
-  readonly #entries: readonly WalEntry[]
+  notSearched = 0
+  readonly #batches: HotBatches
 
-  /** The entries ascend and do not overlap. */
-  constructor(stream: StreamKey, wal: WalReader, entries: readonly WalEntry[]) {
+  constructor(stream: StreamKey, batches: HotBatches) {
     this.stream = stream
-    this.#wal = wal
-    this.#entries = entries
+    this.#batches = batches
   }
 
   async *match(expression: string, selection: Selection): AsyncGenerator<Match> {
     const { fromOffset, toOffset } = selection
-    const inside = this.#entries.filter(row => row.baseOffset < toOffset && row.lastOffset >= fromOffset)
+    this.notSearched = 0
+    const inside = this.#batches.entries.filter(row => row.baseOffset < toOffset && row.lastOffset >= fromOffset)
     for (let next = 0; next < inside.length; ) {
       const builder = new SearchIndexBuilder(':memory:')
       for (let bytes = 0; next < inside.length && bytes < SLICE_BYTES; next++) {
-        for (const record of this.#records(inside[next]!).records) {
+        const { records } = this.#records(inside[next]!)
+        if (records === null) this.notSearched++
+        for (const record of records ?? []) {
           if (!isSelected(record, selection)) continue
           builder.add(record)
           bytes += sizeOf(record)
@@ -48,24 +65,26 @@ export class HotSource implements RecordSource {
   async *read(offsets: readonly number[]): AsyncGenerator<FoundRecord> {
     const wanted = new Set(offsets)
     let next = 0
-    for (const entry of this.#entries) {
+    for (const entry of this.#batches.entries) {
       while (offsets[next]! < entry.baseOffset) next++
       if (next === offsets.length) return
       if (offsets[next]! > entry.lastOffset) continue
       const { records, timestampType } = this.#records(entry)
-      for (const record of records) {
+      for (const record of records ?? []) {
         if (wanted.has(record.offset)) yield foundRecord(this.stream, timestampType, record, 'hot')
       }
     }
   }
 
   /** What users wrote in an entry: nothing for a control batch. */
-  #records(entry: WalEntry): { records: Iterable<KafkaRecord>; timestampType: BatchHeader['timestampType'] } {
-    const frame = this.#wal.read(entry)
+  #records(entry: WalEntry): HotRecords {
+    const { wal, maxDecompressedBytes } = this.#batches
+    const frame = wal.read(entry)
     if (frame.version === 1) return { records: [frame], timestampType: 'CreateTime' }
     const batch = WalRecord.toCanonical(frame)
     const { isControl, timestampType } = batch.header
-    return { records: isControl ? [] : batch.records(), timestampType }
+    const read = isControl ? [] : readRecords(batch, maxDecompressedBytes)
+    return { records: read instanceof MillraceError ? null : read, timestampType }
   }
 }
 

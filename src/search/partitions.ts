@@ -18,6 +18,8 @@ export interface Places {
   readonly warm: WarmSegments | null
   /** Null where there is no WAL. A reader serves one search at a time. */
   readonly wal: WalReader | null
+  /** What a batch of the WAL may grow to, as in the worker that will archive it. */
+  readonly maxDecompressedBytes?: number | undefined
 }
 
 export interface Partition {

@@ -10,6 +10,8 @@ export interface RecordSource {
   readonly stream: StreamKey
   /** The records that match an FTS5 expression and lie in the selection's times and offsets, in any order. */
   match(expression: string, selection: Selection): AsyncIterable<Match>
+  /** How many batches with selected offsets have records that cannot be read: known when `match` is through. */
+  readonly notSearched: number
   /** The records at these offsets, which ascend. Each batch is read once. */
   read(offsets: readonly number[]): AsyncIterable<FoundRecord>
 }

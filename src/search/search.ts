@@ -20,6 +20,8 @@ export interface SearchResult {
   readonly shown: number
   /** Topics that were asked for and are nowhere. */
   readonly unknownTopics: readonly string[]
+  /** How many batches with selected offsets could not be searched, because their records cannot be read. */
+  readonly notSearched: number
   /** In the selection's order, read while they are asked for. */
   readonly records: AsyncIterable<FoundRecord>
 }
@@ -30,30 +32,32 @@ export interface SearchResult {
  */
 export async function search(places: Places, selection: Selection, query: string): Promise<SearchResult> {
   const expression = parseQuery(query)
-  const { hits, unknownTopics } = await gather(places, selection, expression).catch(error => {
+  const { hits, ...said } = await gather(places, selection, expression).catch(error => {
     // A segment was merged or trimmed, or a WAL file archived and deleted, after it was listed: look once more.
     if (isMillraceError(error, 'OBJECT_MISSING')) return gather(places, selection, expression)
     throw error
   })
   const first = hits.first()
-  return { total: hits.total, shown: first.length, unknownTopics, records: readAll(first) }
+  return { total: hits.total, shown: first.length, ...said, records: readAll(first) }
 }
 
 async function gather(
   places: Places,
   selection: Selection,
   expression: string
-): Promise<{ hits: Hits; unknownTopics: readonly string[] }> {
+): Promise<{ hits: Hits } & Pick<SearchResult, 'unknownTopics' | 'notSearched'>> {
   const { partitions, unknownTopics } = await selectPartitions(places, selection)
   const hits = new Hits(selection)
+  let notSearched = 0
   for (const partition of partitions) {
     for (const source of recordSources(places, partition, selection)) {
       for await (const { offset, timestamp } of source.match(expression, selection)) {
         hits.add({ source, offset, timestamp })
       }
+      notSearched += source.notSearched
     }
   }
-  return { hits, unknownTopics }
+  return { hits, unknownTopics, notSearched }
 }
 
 async function* readAll(hits: readonly Hit[]): AsyncGenerator<FoundRecord> {

@@ -9,5 +9,7 @@ export function recordSources(places: Places, { stream, chain, hot }: Partition,
   const archived = chain.links
     .filter(link => ArchivedSource.mayHold(link, selection))
     .map(link => new ArchivedSource(stream, link, places))
-  return places.wal === null || hot.length === 0 ? archived : [...archived, new HotSource(stream, places.wal, hot)]
+  const { wal, maxDecompressedBytes } = places
+  if (wal === null || hot.length === 0) return archived
+  return [...archived, new HotSource(stream, { wal, entries: hot, maxDecompressedBytes })]
 }

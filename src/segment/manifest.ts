@@ -33,6 +33,13 @@ const gapSchema = z.strictObject({
   reason: z.enum(gapReasons)
 })
 
+const notIndexedSchema = z.strictObject({
+  baseOffset: offset,
+  lastOffset: offset,
+  /** A sentence for people. */
+  reason: z.string()
+})
+
 const openTransactionSchema = z.strictObject({ producerId: offset, firstOffset: offset })
 
 const manifestSchema = z.strictObject({
@@ -67,12 +74,20 @@ const manifestSchema = z.strictObject({
   openTransactions: z.array(openTransactionSchema),
   /** Captured batches that were changed as the broker changes them. */
   rewrittenByBroker: z.array(z.strictObject({ baseOffset: offset, field: z.literal('maxTimestamp') })),
+  /** Batches whose records could not be read: they count in `batches`, and nowhere else. Absent where there are none. */
+  notIndexed: z.array(notIndexedSchema).min(1).optional(),
   createdBy: z.string()
 })
 
 export type SegmentManifest = z.infer<typeof manifestSchema>
 export type Gap = z.infer<typeof gapSchema>
+export type NotIndexed = z.infer<typeof notIndexedSchema>
 export type OpenTransaction = z.infer<typeof openTransactionSchema>
+
+/** The batches with offsets from `from` up to, not including, `to` whose records could not be read. */
+export function notIndexedIn({ notIndexed = [] }: SegmentManifest, from: number, to: number): NotIndexed[] {
+  return notIndexed.filter(({ baseOffset, lastOffset }) => baseOffset < to && lastOffset >= from)
+}
 
 /** Parses `segment.json`. Throws SEGMENT_CORRUPT naming the segment. */
 export function parseManifest(json: string, segment: string): SegmentManifest {

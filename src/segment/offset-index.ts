@@ -23,8 +23,10 @@ export class IndexBuilder {
 
   /** Takes note of a batch that lies at `position` of the log. */
   add(batch: { lastOffset: number; maxTimestamp: number; sizeInBytes: number }, position: number): void {
-    if (batch.maxTimestamp > this.#maxTimestamp) {
-      this.#maxTimestamp = batch.maxTimestamp
+    // A client may state a time that no number holds: in the index it is the last that one does.
+    const maxTimestamp = Math.min(batch.maxTimestamp, Number.MAX_SAFE_INTEGER)
+    if (maxTimestamp > this.#maxTimestamp) {
+      this.#maxTimestamp = maxTimestamp
       this.#offsetOfMax = batch.lastOffset
     }
     if (this.#bytesSinceEntry > INDEX_INTERVAL_BYTES) {

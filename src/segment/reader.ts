@@ -66,11 +66,12 @@ export class SegmentReader {
     }
   }
 
-  /** The records of the window, without those of control batches. Throws SEGMENT_CORRUPT. */
+  /** The records of the window, without those of control batches and of batches that are not indexed. Throws SEGMENT_CORRUPT. */
   async *records(window: OffsetWindow = {}): AsyncGenerator<KafkaRecord> {
     const { from = 0, to = Number.MAX_SAFE_INTEGER } = window
+    const notIndexed = new Set(this.manifest.notIndexed?.map(({ baseOffset }) => baseOffset))
     for await (const batch of this.batches(window)) {
-      if (batch.header.isControl) continue
+      if (batch.header.isControl || notIndexed.has(batch.header.baseOffset)) continue
       for (const record of this.#decode(batch)) if (record.offset >= from && record.offset < to) yield record
     }
   }

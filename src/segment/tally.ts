@@ -3,7 +3,7 @@
 import { createHash } from 'node:crypto'
 import { MillraceError } from '../errors.ts'
 import type { CanonicalBatch } from '../kafka/batch.ts'
-import type { KafkaRecord } from '../kafka/records.ts'
+import type { ReadRecords } from '../kafka/read-records.ts'
 import type { Gap, OpenTransaction, SegmentManifest } from './manifest.ts'
 import { IndexBuilder } from './offset-index.ts'
 import { encodeTxnIndex, TransactionTracker } from './txn-index.ts'
@@ -68,8 +68,8 @@ export class Tally {
     this.#transactions = new TransactionTracker(range.openTransactions)
   }
 
-  /** Takes the next batch and its decoded records. Throws SEGMENT_CORRUPT when it does not follow the one before. */
-  add(batch: CanonicalBatch, records: readonly KafkaRecord[]): void {
+  /** Takes the next batch and what is known of its records. Throws SEGMENT_CORRUPT when it does not follow the one before. */
+  add(batch: CanonicalBatch, { count, minTimestamp, maxTimestamp }: ReadRecords): void {
     const { header } = batch
     this.#reach(header.baseOffset)
     this.#checkIndexable(header)
@@ -91,11 +91,9 @@ export class Tally {
     this.#firstBatchOffset ??= header.baseOffset
     this.#lastBatchOffset = header.lastOffset
     this.#batches++
-    this.#records += records.length
-    for (const { timestamp } of records) {
-      if (timestamp < this.#minTimestamp) this.#minTimestamp = timestamp
-      if (timestamp > this.#maxTimestamp) this.#maxTimestamp = timestamp
-    }
+    this.#records += count
+    this.#minTimestamp = Math.min(this.#minTimestamp, minTimestamp)
+    this.#maxTimestamp = Math.max(this.#maxTimestamp, maxTimestamp)
   }
 
   /** Goes on to `offset` over nothing but gaps. */

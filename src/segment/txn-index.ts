@@ -16,10 +16,11 @@ export interface TransactionStep {
   readonly marker: 'data' | 'abort' | 'commit'
 }
 
-/** Null for a batch that means nothing to a transaction. */
+/** Null for a batch that means nothing to a transaction, or states an id that no coordinator gives. */
 export function transactionStep(batch: CanonicalBatch): TransactionStep | null {
   const { isTransactional, isControl, producerId, baseOffset } = batch.header
-  const marker = isTransactional ? (isControl ? transactionMarker(batch) : 'data') : null
+  const marker =
+    isTransactional && Number.isSafeInteger(producerId) ? (isControl ? transactionMarker(batch) : 'data') : null
   return marker === null ? null : { producerId, baseOffset, marker }
 }
 

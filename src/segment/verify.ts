@@ -1,7 +1,8 @@
 // Re-reads a segment, every byte of it: every CRC, every count and hash, all indexes, against its manifest.
 import { createHash } from 'node:crypto'
-import { isMillraceError, messageOf } from '../errors.ts'
+import { isMillraceError, MillraceError, messageOf } from '../errors.ts'
 import { CanonicalBatch } from '../kafka/batch.ts'
+import { NO_RECORDS, readRecords } from '../kafka/read-records.ts'
 import type { SegmentManifest } from './manifest.ts'
 import type { SearchIndex } from './search-index.ts'
 import { Tally } from './tally.ts'
@@ -30,8 +31,8 @@ const fromPredecessor: ReadonlySet<string> = new Set(['chainSha256', 'openTransa
 export type Predecessor = Pick<SegmentManifest, 'chainSha256' | 'openTransactions'> | null
 
 /**
- * All faults of a segment; none when it is whole. Without `predecessor`, what follows from the segments before it as well
- * (chain hash, transactions) is not compared.
+ * All faults of a segment; none when it is whole. Batches that it lists as not indexed are not decoded. Without `predecessor`,
+ * what follows from the segments before it as well (chain hash, transactions) is not compared.
  */
 export async function verifySegment(segment: VerifiableSegment, predecessor?: Predecessor): Promise<SegmentFault[]> {
   const faults: SegmentFault[] = []
@@ -42,6 +43,7 @@ export async function verifySegment(segment: VerifiableSegment, predecessor?: Pr
     openTransactions: predecessor?.openTransactions ?? []
   })
   const inLog = new Places()
+  const notIndexed = new Map(manifest.notIndexed?.map(({ baseOffset, lastOffset }) => [baseOffset, lastOffset]))
   let whole = true
   let reached = manifest.baseOffset
   const attempt = async (work: () => Promise<void> | void, offset: () => number | undefined = () => undefined) => {
@@ -63,10 +65,13 @@ export async function verifySegment(segment: VerifiableSegment, predecessor?: Pr
         await attempt(
           () => {
             const { batch } = CanonicalBatch.fromWire(bytes)
-            const records = batch.header.isControl ? [] : [...batch.records()]
-            if (whole) tally.add(batch, records)
-            for (const record of records) inLog.add(record)
-            reached = batch.header.lastOffset + 1
+            const { isControl, lastOffset } = batch.header
+            const isNotIndexed = notIndexed.get(offset) === lastOffset && notIndexed.delete(offset)
+            const read = isControl || isNotIndexed ? NO_RECORDS : readRecords(batch)
+            if (read instanceof MillraceError) throw read
+            if (whole) tally.add(batch, read)
+            for (const record of read) inLog.add(record)
+            reached = lastOffset + 1
           },
           () => offset
         )
@@ -79,6 +84,10 @@ export async function verifySegment(segment: VerifiableSegment, predecessor?: Pr
   if (whole) {
     await attempt(async () => {
       const { counted, index, timeindex } = tally.finish()
+      for (const [offset, lastOffset] of notIndexed) {
+        const message = `segment.json says that a batch of offsets ${offset} to ${lastOffset} is not indexed, the log has none`
+        faults.push({ offset, message })
+      }
       for (const [key, value] of Object.entries(counted)) {
         if (predecessor === undefined && fromPredecessor.has(key)) continue
         const stated = manifest[key as keyof typeof counted]

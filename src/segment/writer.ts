@@ -1,9 +1,11 @@
 // Builds a segment file from batches in one pass. Memory does not grow with the segment: log and search index go to files.
 import { closeSync, fstatSync, fsyncSync, openSync, renameSync, rmSync, writeSync } from 'node:fs'
 import path from 'node:path'
+import { MillraceError } from '../errors.ts'
 import type { CanonicalBatch } from '../kafka/batch.ts'
+import { NO_RECORDS, readRecords } from '../kafka/read-records.ts'
 import { GzipTarWriter } from './gzip-tar.ts'
-import type { SegmentManifest } from './manifest.ts'
+import type { NotIndexed, SegmentManifest } from './manifest.ts'
 import { SEGMENT_FORMAT_VERSION } from './manifest.ts'
 import { withTrueMaxTimestamp } from './max-timestamp.ts'
 import { SearchIndexBuilder } from './search-index.ts'
@@ -48,10 +50,16 @@ export function memberNames(baseOffset: number) {
 }
 
 /**
- * Writes the segment to `file`, which appears there whole and durable or not at all. The same plan and batches give the same
- * bytes. Throws SEGMENT_CORRUPT when batches and gaps do not cover the planned range, BATCH_CORRUPT for a bad batch.
+ * Writes the segment to `file`, which appears there whole and durable or not at all. The same plan, batches and limit give the
+ * same bytes. A batch whose records cannot be read, because it grows beyond `maxDecompressedBytes` or for another reason, is
+ * stored as it is and listed as not indexed. Throws SEGMENT_CORRUPT when batches and gaps do not cover the planned range.
  */
-export function writeSegment(plan: SegmentPlan, batches: Iterable<SegmentBatch>, file: string): SegmentResult {
+export function writeSegment(
+  plan: SegmentPlan,
+  batches: Iterable<SegmentBatch>,
+  file: string,
+  maxDecompressedBytes?: number
+): SegmentResult {
   const logFile = `${file}.log.tmp`
   const searchFile = `${file}.search.tmp`
   const tarFile = `${file}.tmp`
@@ -60,7 +68,7 @@ export function writeSegment(plan: SegmentPlan, batches: Iterable<SegmentBatch>,
   }
   removeTemporary()
   try {
-    const written = writeParts(plan, batches, logFile, searchFile)
+    const written = writeParts(plan, batches, { logFile, searchFile, maxDecompressedBytes })
     const stored = writeTar(plan.baseOffset, written, logFile, searchFile, tarFile)
     renameSync(tarFile, file)
     syncFolder(path.dirname(file))
@@ -78,25 +86,34 @@ interface WrittenParts {
   readonly batches: { baseOffset: number; lastOffset: number; crc: number }[]
 }
 
+interface PartsOptions {
+  readonly logFile: string
+  readonly searchFile: string
+  readonly maxDecompressedBytes: number | undefined
+}
+
 function writeParts(
   plan: SegmentPlan,
   source: Iterable<SegmentBatch>,
-  logFile: string,
-  searchFile: string
+  { logFile, searchFile, maxDecompressedBytes }: PartsOptions
 ): WrittenParts {
   const tally = new Tally(plan)
   using search = new SearchIndexBuilder(searchFile)
   const log = openSync(logFile, 'w')
   const batches: WrittenParts['batches'] = []
   const rewrittenByBroker: SegmentManifest['rewrittenByBroker'] = []
+  const notIndexed: NotIndexed[] = []
   try {
     for (const { batch: given, fromBroker } of source) {
-      const records = [...given.records()]
-      const batch = fromBroker ? given : withTrueMaxTimestamp(given, records)
-      const { baseOffset, lastOffset, crc, isControl } = batch.header
+      const read = given.header.isControl ? NO_RECORDS : readRecords(given, maxDecompressedBytes)
+      const batch = fromBroker ? given : withTrueMaxTimestamp(given, read)
+      const { baseOffset, lastOffset, crc } = batch.header
       if (batch !== given) rewrittenByBroker.push({ baseOffset, field: 'maxTimestamp' })
-      tally.add(batch, isControl ? [] : records)
-      if (!isControl) for (const record of records) search.add(record)
+      const isUnread = read instanceof MillraceError
+      if (isUnread) notIndexed.push({ baseOffset, lastOffset, reason: read.message })
+      const records = isUnread ? NO_RECORDS : read
+      tally.add(batch, records)
+      for (const record of records) search.add(record)
       const wire = batch.toWire()
       for (let at = 0; at < wire.length; ) at += writeSync(log, wire, at)
       batches.push({ baseOffset, lastOffset, crc })
@@ -113,6 +130,7 @@ function writeParts(
     ...counted,
     gaps: [...gaps],
     rewrittenByBroker,
+    ...(notIndexed.length > 0 && { notIndexed }),
     createdBy
   }
   return { manifest, ...indexes, batches }

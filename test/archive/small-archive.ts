@@ -29,6 +29,8 @@ export interface SegmentContents extends Partial<SegmentPlan> {
   readonly batches: readonly CanonicalBatch[]
   /** False for batches as producers sent them. */
   readonly fromBroker?: boolean
+  /** What one of them may grow to, for it to be indexed. */
+  readonly maxDecompressedBytes?: number
 }
 
 export interface SmallArchive extends AsyncDisposable {
@@ -49,11 +51,13 @@ export async function smallArchive(): Promise<SmallArchive> {
   const url = `file:${folder}`
   const open = async () => new Archive(await openObjectStore(url), Catalog.open(null, url))
   const archive = await open()
-  const build = (plan: SegmentPlan, { batches, fromBroker = true }: Pick<SegmentContents, 'batches' | 'fromBroker'>) =>
+  type Source = Pick<SegmentContents, 'batches' | 'fromBroker' | 'maxDecompressedBytes'>
+  const build = (plan: SegmentPlan, { batches, fromBroker = true, maxDecompressedBytes }: Source) =>
     writeSegment(
       plan,
       batches.map(batch => ({ batch, fromBroker })),
-      join(temp.path, 'segment.tar.gz')
+      join(temp.path, 'segment.tar.gz'),
+      maxDecompressedBytes
     )
   const none = { gaps: [], previousChainSha256: null, openTransactions: [], createdBy: 'test' }
   return {
@@ -61,7 +65,7 @@ export async function smallArchive(): Promise<SmallArchive> {
     url,
     folder,
     reopen: open,
-    async append(stream, { batches, fromBroker = true, ...contents }) {
+    async append(stream, { batches, fromBroker = true, maxDecompressedBytes, ...contents }) {
       const { root, links, end } = await archive.walk(stream)
       const baseOffset = root === null ? (contents.baseOffset ?? 0) : end
       if (root === null) await archive.createRoot(stream, baseOffset, 'test')
@@ -72,7 +76,7 @@ export async function smallArchive(): Promise<SmallArchive> {
       }
       const segment: SegmentResult = build(
         { ...stream, ...none, ...continued, baseOffset, ...contents },
-        { batches, fromBroker }
+        { batches, fromBroker, ...(maxDecompressedBytes !== undefined && { maxDecompressedBytes }) }
       )
       if ((await archive.append(stream, segment)) === null) throw new Error(`${stream.topic} has a segment at ${end}`)
       return segment.manifest

@@ -10,7 +10,9 @@ import type { ObjectStore } from '../../src/archive/object-store.ts'
 import type { PartitionReport } from '../../src/archive/verify.ts'
 import { isSound, measureArchive, verifyPartition } from '../../src/archive/verify.ts'
 import { MillraceError } from '../../src/errors.ts'
+import type { CanonicalBatch } from '../../src/kafka/batch.ts'
 import type { StreamKey } from '../../src/wal/stream.ts'
+import { LIMIT, unreadable } from '../kafka/unreadable.ts'
 import { millrace } from '../support/millrace.ts'
 import type { SmallArchive } from './small-archive.ts'
 import { batchAt, smallArchive } from './small-archive.ts'
@@ -242,4 +244,27 @@ test('the command prints a line for each partition, an object for each with --js
     code: 1,
     stdout: ''
   })
+})
+
+test('batches that are not indexed are told of, and are no fault', async () => {
+  await using small = await smallArchive()
+  const [bad, worse] = unreadable.map(([, make]) => make) as [(offset: number) => CanonicalBatch, typeof batchAt]
+  const maxDecompressedBytes = LIMIT
+  await small.append(orders, { nextOffset: 3, batches: [batchAt(0), bad(1)], maxDecompressedBytes })
+  await small.append(orders, { nextOffset: 6, batches: [worse(3), batchAt(5)], maxDecompressedBytes })
+  const report = await verify(small)
+  const notIndexed = [
+    { baseOffset: 1, lastOffset: 2, reason: unreadable[0]![2] },
+    { baseOffset: 3, lastOffset: 4, reason: unreadable[1]![2] }
+  ]
+  expect(report).toMatchObject({ to: 6, segments: 2, records: 2, notIndexed, faults: [] })
+  expect(isSound(report)).toBe(true)
+  expect(await millrace(['verify', '--archive', small.url])).toMatchObject({
+    code: 0,
+    stdout: expect.stringMatching(
+      /^ok +orders-0 .* 2 batches not indexed\nnot indexed: orders-0 offsets 1 to 2: a gzip batch grows .*\nnot indexed: orders-0 offsets 3 to 4: /
+    )
+  })
+  const json = await millrace(['verify', '--archive', small.url, '--json'])
+  expect(JSON.parse(json.stdout)).toMatchObject({ ok: true, notIndexed })
 })

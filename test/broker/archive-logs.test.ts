@@ -11,6 +11,7 @@ import { WalReader } from '../../src/wal/reader.ts'
 import type { StreamKey } from '../../src/wal/stream.ts'
 import { batchAt } from '../archive/small-archive.ts'
 import { batchFixture } from '../fixtures/load.ts'
+import { unreadable } from '../kafka/unreadable.ts'
 import { pieces, logs as sample } from '../search/world.ts'
 import { until } from '../support/until.ts'
 import { archiveWorld, partitionOf, readAll, served } from './archive-world.ts'
@@ -499,5 +500,22 @@ describe('timestamps', () => {
     const { records, first, latest } = scan(batches)
     expect(await log.maxTimestamp()).toEqual(latest)
     for (const { timestamp } of records) expect(await log.offsetForTime(timestamp)).toEqual(first(timestamp))
+  })
+
+  test('pass over batches that cannot be read, and consumers get them all the same', async () => {
+    await using world = await archiveWorld()
+    const [, beyond, , surplus] = unreadable.map(([, make]) => make)
+    const archived = [batchAt(0, 1, 2), beyond!(3), surplus!(5), batchAt(7, 8)]
+    const captured = [surplus!(9), batchAt(11, 12), beyond!(13)]
+    await world.small.append(orders, { batches: archived, nextOffset: 9 })
+    await world.capture(orders, captured)
+    const log = await partitionOf(await world.open(), 'orders')
+    expect(wires(await readAll(log))).toEqual(expected([...archived, ...captured]))
+    const { first, latest } = scan([batchAt(0, 1, 2), batchAt(7, 8), batchAt(11, 12)])
+    expect(await log.maxTimestamp()).toEqual(latest)
+    for (const offset of [0, 2, 3, 6, 7, 9, 11, 12, 13]) {
+      const { maxTimestamp } = batchAt(offset).header
+      expect(await log.offsetForTime(maxTimestamp), `since ${offset}`).toEqual(first(maxTimestamp))
+    }
   })
 })

@@ -5,6 +5,7 @@ import { CanonicalBatch } from '../../src/kafka/batch.ts'
 import { KafkaError } from '../../src/kafka/kafka-errors.ts'
 import { initProducerId, produce } from '../../src/kafka/messages.ts'
 import { batchFixture, batchFixtures } from '../fixtures/load.ts'
+import { LIMIT, unreadable } from '../kafka/unreadable.ts'
 import { tempFolder } from '../support/temp.ts'
 import { caller, produced, sequenced } from './embedded-world.ts'
 
@@ -30,15 +31,20 @@ interface SendOptions {
   readonly acks?: number
   readonly index?: number
   readonly transactionalId?: string
+  readonly maxDecompressedBytes?: number
 }
 
 /** Sends records to a topic and gives the partition's answer, null where there is none. */
 async function send(topic: { name: string; topicId: string }, records: Buffer | null, options: SendOptions = {}) {
-  const { version = 13, acks = -1, index = 0, transactionalId = null } = options
+  const { version = 13, acks = -1, index = 0, transactionalId = null, maxDecompressedBytes } = options
   const topicData = [
     { ...(version < 13 ? { name: topic.name } : { topicId: topic.topicId }), partitionData: [{ index, records }] }
   ]
-  const answer = await caller(logs)(produce, { transactionalId, acks, timeoutMs: 1000, topicData }, version)
+  const answer = await caller(logs, maxDecompressedBytes)(
+    produce,
+    { transactionalId, acks, timeoutMs: 1000, topicData },
+    version
+  )
   return answer === null ? null : answer.responses[0]!.partitionResponses[0]!
 }
 
@@ -169,6 +175,17 @@ test.each<{ what: string; records: Buffer | null; error: keyof typeof KafkaError
   { what: 'records out of order', records: changed(one, wire => (wire[64] = 2)), error: 'INVALID_RECORD' },
   { what: 'a record beyond its end', records: changed(one, wire => (wire[66] = 100)), error: 'INVALID_RECORD' },
   { what: 'what is no lz4', records: changed(lz4, wire => (wire[61]! ^= 1)), error: 'INVALID_RECORD' },
+  ...unreadable.map(([what, make]) => ({
+    what,
+    records: make(0).toWire(),
+    options: { maxDecompressedBytes: LIMIT },
+    error: 'INVALID_RECORD' as const
+  })),
+  {
+    what: 'a producer id beyond 2^53',
+    records: changed(one, wire => wire.writeBigInt64BE(2n ** 62n, 43)),
+    error: 'INVALID_RECORD'
+  },
   { what: 'the type LogAppendTime', records: one.withLogAppendTime(5).toWire(), error: 'INVALID_TIMESTAMP' },
   { what: 'zstd in version 6', records: zstd.toWire(), options: { version: 6 }, error: 'UNSUPPORTED_COMPRESSION_TYPE' },
   { what: 'too many bytes', records: produced(['x'.repeat(1_100_000)]).toWire(), error: 'MESSAGE_TOO_LARGE' },

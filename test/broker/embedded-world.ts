@@ -57,8 +57,8 @@ export function valuesOf(batches: readonly CanonicalBatch[]): Map<number, string
 }
 
 /** Calls the handler of an API; request and answer go through the wire format of that version. */
-export function caller(logs: EmbeddedLogs) {
-  const handlers = new Map(embeddedHandlers(logs).map(handler => [handler.api.key, handler]))
+export function caller(logs: EmbeddedLogs, maxDecompressedBytes?: number) {
+  const handlers = new Map(embeddedHandlers(logs, maxDecompressedBytes).map(handler => [handler.api.key, handler]))
   return async <A extends Api>(
     api: A,
     request: RequestOf<A>,

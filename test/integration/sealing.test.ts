@@ -2,6 +2,7 @@
 // that the broker contradicts, and what the broker has changed, deleted or compacted before it was sealed.
 import { watch } from 'node:fs'
 import { readdir } from 'node:fs/promises'
+import kafkajs from 'kafkajs'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { parseAddress } from '../../src/kafka/address.ts'
 import type { CanonicalBatch } from '../../src/kafka/batch.ts'
@@ -11,7 +12,9 @@ import type { SegmentManifest } from '../../src/segment/manifest.ts'
 import { WalReader } from '../../src/wal/reader.ts'
 import type { StreamKey } from '../../src/wal/stream.ts'
 import { Wal } from '../../src/wal/wal.ts'
-import { manifests } from '../support/archived.ts'
+import { unreadable } from '../kafka/unreadable.ts'
+import { archivedLog, logDifference, manifests } from '../support/archived.ts'
+import { kafkaClient } from '../support/kafka-client.ts'
 import type { Worker } from '../support/millrace.ts'
 import { startMillrace } from '../support/millrace.ts'
 import { describeWith, useKafka, useOwnKafka } from '../support/servers.ts'
@@ -63,6 +66,19 @@ function expectContiguous(segments: readonly SegmentManifest[], end: number): vo
 
 function clusterAt(bootstrap: string): Cluster {
   return new Cluster(bootstrap.split(',').map(parseAddress))
+}
+
+/** The batches that a broker has of a topic of one partition. */
+async function logOf(bootstrap: string, topic: string): Promise<CanonicalBatch[]> {
+  using cluster = clusterAt(bootstrap)
+  const at = { topic, partition: 0 }
+  const end = await cluster.listOffset(at, LATEST)
+  const batches: CanonicalBatch[] = []
+  for (let offset = await cluster.listOffset(at, EARLIEST); offset < end; ) {
+    batches.push(...batchesOf((await cluster.fetchLog(at, offset)).records))
+    offset = batches.at(-1)!.header.lastOffset + 1
+  }
+  return batches
 }
 
 async function endOf(topic: string, partition = 0): Promise<number> {
@@ -356,6 +372,55 @@ describeWith(needs, 'what the broker changes', () => {
   })
 })
 
+describeWith(needs, 'batches that cannot be read', () => {
+  const worker = useWorker(() => ({ worker: { 'max.decompressed.bytes': '1MiB' } }))
+
+  test('are archived and replayed byte for byte, and stop neither the partition nor its search', async () => {
+    const { bootstrap } = useKafka()
+    const forever = String(2n ** 63n - 1n)
+    const topic = await createTopic(bootstrap, { settings: { 'message.timestamp.after.max.ms': forever } })
+    const producer = kafkaClient(worker().bootstrap).producer()
+    await producer.connect()
+    const messages = [{ value: Buffer.alloc(4 * 1024 * 1024) }]
+    await producer.send({ topic, acks: -1, compression: kafkajs.CompressionTypes.GZIP, messages })
+    await producer.disconnect()
+    using throughProxy = clusterAt(worker().bootstrap)
+    using direct = clusterAt(bootstrap)
+    const at = { topic, partition: 0 }
+    const others = unreadable.slice(1).map(([, make]) => make(0).toWire())
+    for (const wire of others) await throughProxy.produceBatch(at, wire)
+    // One that is not captured, so that it is fetched.
+    await direct.produceBatch(at, others[0]!)
+    await send(worker().bootstrap, topic, [[{ value: 'behind them' }]])
+
+    const notSearched = 2 + others.length
+    for (const isSealed of [false, true]) {
+      if (isSealed) await flush(worker(), topic)
+      const records = await found(worker(), topic, 'behind')
+      expect(records).toEqual([
+        expect.objectContaining({ offset: 2 * notSearched - 1, value: 'behind them' }),
+        { notSearched: isSealed ? notSearched : notSearched - 1 }
+      ])
+    }
+    // In more files than one at the broker, which begins another at a time so far ahead.
+    const brokers = Buffer.concat((await logOf(bootstrap, topic)).map(batch => batch.withLeaderEpoch(0).toWire()))
+    expect(logDifference(await archivedLog(archiveFolder(worker()), topic, 0), brokers)).toBeNull()
+    await expectReleased(worker(), topic)
+    const verified = await worker().command(['verify', '--topic', topic])
+    expect(verified).toMatchObject({ code: 0, stdout: expect.stringContaining(`${notSearched} batches not indexed`) })
+
+    const restored = `${topic}-restored`
+    const replayed = await worker().command(['replay', '--topic', topic, '--to-topic', restored])
+    expect(replayed.code, replayed.stderr).toBe(0)
+    // All but the offset and the producer, which are new: attributes and times, then the records.
+    const contents = async (topic: string) =>
+      (await logOf(bootstrap, topic))
+        .map(batch => batch.toWire())
+        .map(wire => [wire.subarray(21, 43), wire.subarray(57)])
+    expect(await contents(restored)).toEqual(await contents(topic))
+  })
+})
+
 describeWith(['kafka-own'], 'a compacted topic', () => {
   // Kafka's own pauses would make this test wait for half a minute.
   const kafka = useOwnKafka({ nodes: 1, settings: { 'log.cleaner.backoff.ms': '100' } })
@@ -393,15 +458,7 @@ describeWith(['kafka-own'], 'a compacted topic', () => {
 
   /** The values that a consumer sees now. */
   async function consumed(bootstrap: string, topic: string): Promise<string[]> {
-    using cluster = clusterAt(bootstrap)
-    const at = { topic, partition: 0 }
-    const end = await cluster.listOffset(at, LATEST)
-    const values: string[] = []
-    for (let offset = await cluster.listOffset(at, EARLIEST); offset < end; ) {
-      const batches = [...batchesOf((await cluster.fetchLog(at, offset)).records)]
-      for (const batch of batches) for (const { value } of batch.records()) values.push(String(value))
-      offset = batches.at(-1)!.header.lastOffset + 1
-    }
-    return values
+    const batches = await logOf(bootstrap, topic)
+    return batches.flatMap(batch => [...batch.records()].map(({ value }) => String(value)))
   }
 })

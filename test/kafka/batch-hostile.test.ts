@@ -243,9 +243,28 @@ describe('hostile records', () => {
     expect(thrown(() => resigned(wire))).toMatchObject({ code: 'BATCH_CORRUPT' })
   })
 
-  test.each([27, 35, 43])('a 64-bit number at %d that no offset, time or producer id reaches', at => {
+  test.each([
+    ['baseTimestamp', 27],
+    ['maxTimestamp', 35],
+    ['producerId', 43]
+  ] as const)('a %s that no number holds exactly, which brokers take', (field, at) => {
     const wire = Buffer.from(good.toWire())
-    wire.writeBigInt64BE(2n ** 62n, at)
+    for (const [value, seen] of [
+      [2n ** 62n, Number.POSITIVE_INFINITY],
+      [2n ** 53n - 1n, Number.MAX_SAFE_INTEGER],
+      [-(2n ** 63n), Number.NEGATIVE_INFINITY]
+    ] as const) {
+      wire.writeBigInt64BE(value, at)
+      const batch = resigned(wire)
+      expect(batch.header[field]).toBe(seen)
+      // Patched copies keep what is written.
+      expect(batch.withBaseOffset(7).toWire().readBigInt64BE(at)).toBe(value)
+    }
+  })
+
+  test('a base offset that no broker gives', () => {
+    const wire = Buffer.from(good.toWire())
+    wire.writeBigInt64BE(2n ** 62n, 0)
     expect(thrown(() => resigned(wire))).toMatchObject({ code: 'BATCH_CORRUPT' })
   })
 

@@ -9,6 +9,7 @@ import { nextSequence } from '../../src/replay/producer.ts'
 import type { ExistingTopic } from '../../src/replay/target.ts'
 import { checkTarget } from '../../src/replay/target.ts'
 import type { SegmentManifest } from '../../src/segment/manifest.ts'
+import { unreadable } from '../kafka/unreadable.ts'
 import { batchOf, bits, NOON, record, withFields } from './batches.ts'
 
 const all: ReplaySelection = { fromOffset: 0, toOffset: Number.MAX_SAFE_INTEGER }
@@ -158,6 +159,42 @@ test('markers, and records of transactions that did not commit, are left out and
 test('a batch that compaction has emptied is nothing', () => {
   const empty = withFields(batchOf([40]), { recordCount: 0 })
   expect(prepareBatch(empty, whole)).toEqual({ kind: 'nothing' })
+})
+
+test('a segment is planned for a batch in it of which nobody knows the times', () => {
+  const notIndexed = [{ baseOffset: 12, lastOffset: 13, reason: 'it grows' }]
+  const two = chain([10, 20], [{}, { notIndexed, records: 0, minTimestamp: null, maxTimestamp: null }])
+  expect(keysOf(planOf(two))).toEqual(['0.tar.gz', '10.tar.gz'])
+  expect(keysOf(planOf(two, { fromTime: NOON + 500 }))).toEqual(['10.tar.gz'])
+  expect(keysOf(planOf(two, { fromOffset: 13 }))).toEqual(['10.tar.gz'])
+  expect(keysOf(planOf(two, { toOffset: 12 }))).toEqual(['0.tar.gz'])
+})
+
+// What grows beyond 1 MiB is no trouble for a replay: it has no worker's limit.
+test.each(unreadable.slice(1))('%s goes as it is, or stops the replay with its offsets', (_, make, reason) => {
+  const batch = make(40)
+  const prepared = prepareBatch(batch, whole)
+  expect(prepared.kind).toBe('raw')
+  if (prepared.kind === 'raw') expect(prepared.batch.toWire().subarray(8)).toEqual(batch.toWire().subarray(8))
+  expect(prepareBatch(batch, planOf(chain([1000]), { fromOffset: 40, toOffset: 42 })).kind).toBe('raw')
+  expect(prepareBatch(batch, planOf(chain([1000]), { fromOffset: 42 })).kind).toBe('nothing')
+  const cut = (fields: Partial<ReplaySelection>) => () => prepareBatch(batch, planOf(chain([1000]), fields))
+  const error = expect.objectContaining({
+    code: 'BATCH_CORRUPT',
+    message: `the batch of offsets 40 to 41 cannot be made anew, though the selection may cut it: ${reason}`,
+    hint: expect.stringContaining('--offsets')
+  })
+  expect(cut({ fromOffset: 41 })).toThrow(error)
+  expect(cut({ toOffset: 41 })).toThrow(error)
+  const appendTime = withFields(batch, { attributes: bits.logAppendTime, recordCount: 3 })
+  expect(() => prepareBatch(appendTime, whole)).toThrow('though no broker takes it as it is')
+})
+
+test('a batch of times beyond 2^53 is later than any selected time, and before none', () => {
+  const later = unreadable[1]![1](40)
+  const select = (fields: Partial<ReplaySelection>) => () => prepareBatch(later, planOf(chain([1000]), fields))
+  expect(select({ fromTime: NOON })).toThrow('of offsets 40 to 41')
+  expect(select({ toTime: NOON + 900 })).toThrow('of offsets 40 to 41')
 })
 
 test('sequence numbers begin again after 2^31 - 1', () => {

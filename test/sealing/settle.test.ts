@@ -2,7 +2,7 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import type { OffsetRange, SettleOptions } from '../../src/sealing/settle.ts'
-import { cut, inOrder, settle } from '../../src/sealing/settle.ts'
+import { cut, inOrder, MAX_SEGMENT_BATCHES, settle } from '../../src/sealing/settle.ts'
 import type { Gap } from '../../src/segment/manifest.ts'
 import { FrameFlag } from '../../src/wal/frame.ts'
 import type { WalEntry } from '../../src/wal/reader.ts'
@@ -103,6 +103,13 @@ describe('cut', () => {
     const part = cut(settle(entries(captured), options), options, bytes)
     expect({ taken: part.line.map(text).join(' '), next: part.next }).toEqual({ taken, next })
   })
+})
+
+test('a segment has no more batches than its manifest can tell of', () => {
+  const many = Array.from({ length: MAX_SEGMENT_BATCHES + 2 }, (_, offset) => entry(`${offset}-${offset}a`, offset))
+  const options = { from: 0, to: many.length }
+  const part = cut(settle(many, options), options, 2 ** 30)
+  expect([part.line.length, part.next]).toEqual([MAX_SEGMENT_BATCHES, MAX_SEGMENT_BATCHES])
 })
 
 const anyEntry = fc

@@ -7,7 +7,7 @@ import type { RecordSource } from '../../src/search/record-source.ts'
 const sources = ['a', 'b'].flatMap(topic =>
   [0, 2, 10].map(partition => {
     const stream = { clusterId: 'c', topic, topicId: 'i', partition }
-    return { stream, match: () => none(), read: () => none() } satisfies RecordSource
+    return { stream, notSearched: 0, match: () => none(), read: () => none() } satisfies RecordSource
   })
 )
 

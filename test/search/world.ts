@@ -139,7 +139,12 @@ export class World implements AsyncDisposable {
   }
 
   /** Archives batches as the partition's next segment, after those archived before. */
-  async ship(stream: StreamKey, batches: readonly CanonicalBatch[], keepWarm: boolean): Promise<void> {
+  async ship(
+    stream: StreamKey,
+    batches: readonly CanonicalBatch[],
+    keepWarm: boolean,
+    maxDecompressedBytes?: number
+  ): Promise<void> {
     const baseOffset = batches[0]!.header.baseOffset
     const { next, chain } = this.#ends.get(stream) ?? { next: baseOffset, chain: null }
     if (chain === null) await this.archive.createRoot(stream, baseOffset, 'test')
@@ -149,7 +154,8 @@ export class World implements AsyncDisposable {
     const segment = writeSegment(
       { ...plan, createdBy: 'test' },
       batches.map(batch => ({ batch, fromBroker: true })),
-      file
+      file,
+      maxDecompressedBytes
     )
     expect(await this.archive.append(stream, segment)).not.toBeNull()
     if (keepWarm) this.warm.keep(segmentKey(stream, next), file)
@@ -167,7 +173,8 @@ export class World implements AsyncDisposable {
       records: found.map(({ tier, ...record }) => record),
       tiers: new Set(found.map(({ tier }) => tier)),
       lines: found.map(record => JSON.stringify({ ...recordJson(record), tier: null })),
-      unknownTopics: result.unknownTopics
+      unknownTopics: result.unknownTopics,
+      notSearched: result.notSearched
     }
   }
 

@@ -2,13 +2,14 @@
 import { setImmediate as breathe } from 'node:timers/promises'
 import type { CanonicalBatch } from '../../kafka/batch.ts'
 import { encodeBatch } from '../../kafka/batch.ts'
+import { NO_RECORDS } from '../../kafka/read-records.ts'
 import type { TransactionStep } from '../../segment/txn-index.ts'
 import { transactionStep } from '../../segment/txn-index.ts'
 import { WalRecord } from '../../wal/frame.ts'
 import type { WalEntry, WalReader } from '../../wal/reader.ts'
 import type { TimedOffset } from '../log-store.ts'
 import type { Taken } from './taken.ts'
-import { firstSince } from './taken.ts'
+import { firstSince, readable } from './taken.ts'
 
 export interface HotBatch {
   readonly entry: WalEntry
@@ -72,12 +73,9 @@ export class HotLog {
 
   /** The highest timestamp of all records; null without any. Throws as `of` does. */
   async maxTimestamp(): Promise<number | null> {
-    let max: number | null = null
-    for await (const batch of this.#all()) {
-      if (batch.header.isControl) continue
-      for (const { timestamp } of batch.records()) max = Math.max(max ?? timestamp, timestamp)
-    }
-    return max
+    let max = NO_RECORDS.maxTimestamp
+    for await (const batch of this.#all()) max = Math.max(max, readable(batch).maxTimestamp)
+    return Number.isFinite(max) ? max : null
   }
 
   /** Every batch. Headers are not asked: a producer may have put a wrong max timestamp there, which sealing corrects. */

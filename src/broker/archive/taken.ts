@@ -1,6 +1,9 @@
 // The batches that one read of a partition gives, taken one after the other until there are enough.
+import { MillraceError } from '../../errors.ts'
 import type { CanonicalBatch } from '../../kafka/batch.ts'
 import { assignLeaderEpoch } from '../../kafka/batch.ts'
+import type { ReadRecords } from '../../kafka/read-records.ts'
+import { NO_RECORDS, readRecords } from '../../kafka/read-records.ts'
 import type { ReadOptions } from '../log-store.ts'
 
 /** What everything from an archive carries: captured batches have no epoch, and clients would hold a later read against it. */
@@ -43,10 +46,15 @@ export class Taken {
   }
 }
 
+/** What times are looked for in: not in markers, nor in batches that cannot be read, which consumers get all the same. */
+export function readable(batch: CanonicalBatch): ReadRecords {
+  const read = batch.header.isControl ? NO_RECORDS : readRecords(batch)
+  return read instanceof MillraceError ? NO_RECORDS : read
+}
+
 /** The first of a batch's records whose timestamp is not below `timestamp`. */
 export function firstSince(batch: CanonicalBatch, timestamp: number): { offset: number; timestamp: number } | null {
-  if (batch.header.isControl) return null
-  for (const record of batch.records()) {
+  for (const record of readable(batch)) {
     if (record.timestamp >= timestamp) return { offset: record.offset, timestamp: record.timestamp }
   }
   return null

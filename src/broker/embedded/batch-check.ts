@@ -1,9 +1,10 @@
 // Which batches the embedded broker takes, and what it makes of their timestamps. Source: ProduceRequest.validateRecords,
 // UnifiedLog.analyzeAndValidateRecords and LogValidator in apache/kafka; beyond them, no transactions and no odd offsets.
-import { isMillraceError, messageOf } from '../../errors.ts'
+import { isMillraceError, MillraceError, messageOf } from '../../errors.ts'
 import type { BatchHeader } from '../../kafka/batch.ts'
 import { BATCH_HEADER_BYTES, CanonicalBatch, parseBatchHeader } from '../../kafka/batch.ts'
 import { KafkaError } from '../../kafka/kafka-errors.ts'
+import { readRecords } from '../../kafka/read-records.ts'
 import { withTrueMaxTimestamp } from '../../segment/max-timestamp.ts'
 import type { Refusal } from './refusal.ts'
 import { refusal } from './refusal.ts'
@@ -16,6 +17,8 @@ export interface CheckOptions {
   readonly settings: TopicSettings
   /** The time that a batch gets under LogAppendTime. */
   readonly now: number
+  /** What the batch may grow to. */
+  readonly maxDecompressedBytes?: number | undefined
 }
 
 const MAGIC_AT = 16
@@ -72,6 +75,7 @@ function headerFault(header: BatchHeader, { version, settings }: CheckOptions): 
     return refusal(KafkaError.INVALID_RECORD, `${recordCount} records do not fill the offsets up to ${lastOffset}`)
   }
   if (header.isControl) return refusal(KafkaError.INVALID_RECORD, 'clients may not write control records')
+  if (!Number.isFinite(producerId)) return refusal(KafkaError.INVALID_RECORD, 'the producer id is beyond 2^53')
   if (producerId >= 0 && baseSequence < 0) {
     return refusal(KafkaError.INVALID_RECORD, `producer ${producerId} sent the sequence number ${baseSequence}`)
   }
@@ -85,15 +89,12 @@ function headerFault(header: BatchHeader, { version, settings }: CheckOptions): 
 export const NO_TRANSACTIONS =
   'The embedded broker has no transactions: use Apache Kafka, or a producer without transactional.id.'
 
-function timed(batch: CanonicalBatch, { settings, now }: CheckOptions): CanonicalBatch | Refusal {
-  try {
-    // Throws for records that are not whole or not in order; as many as there are offsets, they leave none out.
-    const records = [...batch.records()]
-    const isLogAppendTime = settingOf(settings, 'message.timestamp.type') === 'LogAppendTime'
-    return isLogAppendTime ? batch.withLogAppendTime(now) : withTrueMaxTimestamp(batch, records)
-  } catch (error) {
-    return invalid(error)
-  }
+function timed(batch: CanonicalBatch, { settings, now, maxDecompressedBytes }: CheckOptions): CanonicalBatch | Refusal {
+  // Records that are whole and in order, and as many as there are offsets, leave none out.
+  const read = readRecords(batch, maxDecompressedBytes)
+  if (read instanceof MillraceError) return invalid(read)
+  const isLogAppendTime = settingOf(settings, 'message.timestamp.type') === 'LogAppendTime'
+  return isLogAppendTime ? batch.withLogAppendTime(now) : withTrueMaxTimestamp(batch, read)
 }
 
 function invalid(error: unknown): Refusal {

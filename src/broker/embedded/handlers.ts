@@ -8,9 +8,9 @@ import { initProducerIdHandler } from './init-producer-id.ts'
 import { produceHandler } from './produce.ts'
 
 /** All that changes the logs, and what describes their settings. */
-export function embeddedHandlers(logs: EmbeddedLogs): Handler[] {
+export function embeddedHandlers(logs: EmbeddedLogs, maxDecompressedBytes?: number): Handler[] {
   return [
-    produceHandler(logs),
+    produceHandler(logs, maxDecompressedBytes),
     initProducerIdHandler(logs),
     createTopicsHandler(logs),
     deleteTopicsHandler(logs),

@@ -5,6 +5,7 @@ import { KafkaError, kafkaErrorName } from '../../kafka/kafka-errors.ts'
 import { produce } from '../../kafka/messages.ts'
 import type { Handler } from '../handler.ts'
 import { handler } from '../handler.ts'
+import type { CheckOptions } from './batch-check.ts'
 import { checkedBatch, NO_TRANSACTIONS } from './batch-check.ts'
 import type { EmbeddedLogs, EmbeddedTopic } from './embedded-logs.ts'
 import type { Appended } from './partition.ts'
@@ -22,14 +23,19 @@ const TOPIC_ID_VERSION = 13
  * Takes produced batches. All of a request's appends are begun before anything is waited for, so requests that are begun in
  * order are appended in order.
  */
-export function produceHandler(logs: EmbeddedLogs): Handler {
-  return handler(produce, (request, { version }) => answer(logs, request, version), {
+export function produceHandler(logs: EmbeddedLogs, maxDecompressedBytes?: number): Handler {
+  return handler(produce, (request, { version }) => answer(logs, request, { version, maxDecompressedBytes }), {
     advertisedMin: 0,
     pipelined: true
   })
 }
 
-async function answer(logs: EmbeddedLogs, request: Request, version: number): Promise<Response | null> {
+async function answer(
+  logs: EmbeddedLogs,
+  request: Request,
+  checks: Pick<CheckOptions, 'version' | 'maxDecompressedBytes'>
+): Promise<Response | null> {
+  const { version } = checks
   const refused = requestFault(request)
   const begun = request.topicData.map(({ name = '', topicId = '', partitionData }) => {
     const topic = version < TOPIC_ID_VERSION ? logs.find(name) : logs.findById(topicId)
@@ -50,7 +56,7 @@ async function answer(logs: EmbeddedLogs, request: Request, version: number): Pr
       return refusal(KafkaError.UNKNOWN_TOPIC_OR_PARTITION, message)
     }
     if (refused !== null) return refused
-    const batch = checkedBatch(records, { version, settings: topic.settings, now: Date.now() })
+    const batch = checkedBatch(records, { ...checks, settings: topic.settings, now: Date.now() })
     return isRefusal(batch) ? batch : partition.append(batch)
   }
 

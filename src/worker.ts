@@ -23,6 +23,7 @@ import { startHttp } from './server/http.ts'
 import { MetricRegistry } from './server/metric-registry.ts'
 import { countedCapture, showWorker, workerMetrics } from './server/metrics.ts'
 import { UpstreamWatch } from './server/upstream-watch.ts'
+import { logRecovery } from './wal/recovery-report.ts'
 import type { WalHealth } from './wal/wal.ts'
 import { Wal } from './wal/wal.ts'
 
@@ -53,6 +54,7 @@ export async function startWorker(
   // The WAL first: its lock keeps a second worker away from everything else in the folder.
   const reserveBytes = Math.max(worker['disk.reserve'], 2 * worker['segment.bytes'])
   const wal = opened.use(await Wal.open({ directory: folders.wal, maxBytes: worker['wal.max.bytes'], reserveBytes }))
+  logRecovery(wal.recovery, logger, 'what it held is fetched from the broker if it still has it')
   logHealth(wal, logger)
   const embeddedBroker = worker['bootstrap.servers'] ? null : opened.use(await openBroker(worker, logger))
   const bootstrap = upstreamOf(worker)
@@ -170,9 +172,9 @@ function keepRoom(warm: WarmSegments, bytes: number, logger: Logger): () => void
   return () => clearInterval(timer)
 }
 
-function openBroker(worker: WorkerConfig, logger: Logger): Promise<EmbeddedBroker> {
+async function openBroker(worker: WorkerConfig, logger: Logger): Promise<EmbeddedBroker> {
   const address = formatAddress(worker['broker.listen'])
-  return EmbeddedBroker.open({
+  const broker = await EmbeddedBroker.open({
     directory: dataFolders(worker['data.dir']).broker,
     maxBytes: worker['broker.max.bytes'],
     maxDecompressedBytes: worker['max.decompressed.bytes'],
@@ -181,4 +183,6 @@ function openBroker(worker: WorkerConfig, logger: Logger): Promise<EmbeddedBroke
     hint: `If a Kafka broker listens there, stand in front of it: MILLRACE_BOOTSTRAP_SERVERS=${address}. Else set broker.listen to a free port.`,
     onError: (err, where) => logger.warn({ err, where }, 'embedded broker')
   })
+  logRecovery(broker.recovery, logger, 'its records are lost, and readers go on behind them')
+  return broker
 }

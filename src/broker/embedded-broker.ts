@@ -1,6 +1,7 @@
 // The embedded broker: one Kafka node over Millrace's own log, for trying things out without a cluster.
 import path from 'node:path'
 import type { Address } from '../kafka/address.ts'
+import type { RecoveryReport } from '../wal/recovery-report.ts'
 import { EmbeddedLogs } from './embedded/embedded-logs.ts'
 import { embeddedHandlers } from './embedded/handlers.ts'
 import { fetchHandler } from './fetch.ts'
@@ -33,13 +34,16 @@ export class EmbeddedBroker implements AsyncDisposable {
   readonly #server: KafkaServer
   readonly #parts: AsyncDisposableStack
   readonly logs: LogStore
+  /** What the start found of earlier runs. */
+  readonly recovery: RecoveryReport
   /** True when it had no topic at its start. */
   readonly isNew: boolean
 
-  private constructor(server: KafkaServer, logs: LogStore, isNew: boolean, parts: AsyncDisposableStack) {
+  private constructor(server: KafkaServer, logs: EmbeddedLogs, isNew: boolean, parts: AsyncDisposableStack) {
     this.#server = server
     this.#parts = parts
     this.logs = logs
+    this.recovery = logs.recovery
     this.isNew = isNew
   }
 

@@ -4,6 +4,7 @@ import { EmbeddedBroker } from '../broker/embedded-broker.ts'
 import { loadWorkerConfig } from '../config.ts'
 import { dataFolders } from '../data-folders.ts'
 import { formatAddress } from '../kafka/address.ts'
+import { logRecovery } from '../wal/recovery-report.ts'
 import type { ConfigFlags } from './common.ts'
 import { addressFlag, configFlags, configInputs } from './common.ts'
 import { inForeground, openLog } from './foreground.ts'
@@ -45,6 +46,7 @@ export const brokerCommand: CommandModule<object, BrokerFlags> = {
         hint: 'Stop what listens there, or give another port, e.g. --listen 127.0.0.1:9093.',
         onError: (err, where) => logger.warn({ err, where }, 'a client was let down')
       })
+      logRecovery(broker.recovery, logger, 'its records are lost, and readers go on behind them')
       return { addresses: { broker: formatAddress(broker.address) }, stop: () => broker[Symbol.asyncDispose]() }
     })
   }

@@ -69,7 +69,7 @@ function verifyWal(directory: string, topic: string | undefined): WalReport {
       frames++
       bytes += entry.bytes
     }
-    if (error) faults.push({ object: `wal/${file}.db`, offset: entry?.baseOffset ?? null, message: error.message })
+    if (error) faults.push({ object: `wal/${file}.wal`, offset: entry?.baseOffset ?? null, message: error.message })
   }
   return { frames, bytes, faults }
 }

@@ -2,27 +2,22 @@
 import { closeSync, fsyncSync, openSync, readdirSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 
-/** A WAL file is three files of SQLite: the database, its -wal (where the frames live) and its -shm. */
-export const dbPath = (directory: string, file: number): string => join(directory, `${file}.db`)
-export const walPath = (directory: string, file: number): string => join(directory, `${file}.db-wal`)
-export const shmPath = (directory: string, file: number): string => join(directory, `${file}.db-shm`)
-/** A file in the making: it becomes `<n>.db` when its schema is on the disk. */
+/** A file of frames; its layout is in layout.ts. */
+export const walPath = (directory: string, file: number): string => join(directory, `${file}.wal`)
+/** A file in the making: it becomes `<n>.wal` when its header is on the disk. */
 export const draftPath = (directory: string, file: number): string => join(directory, `${file}.draft`)
-/** A file in deletion: the name says so before the first of the three is gone. */
-export const gonePath = (directory: string, file: number): string => join(directory, `${file}.gone`)
+/** A file in which something cannot be read, when all else in it is archived. */
+export const damagedPath = (directory: string, file: number): string => join(directory, `${file}.damaged`)
 export const lockPath = (directory: string): string => join(directory, 'lock.db')
 
-export type FileKind = 'db' | 'db-wal' | 'db-shm' | 'draft' | 'gone'
-
-/** The numbers of the files of each kind, ascending. */
-export function listFolder(directory: string): Record<FileKind, number[]> {
-  const found: Record<FileKind, number[]> = { db: [], 'db-wal': [], 'db-shm': [], draft: [], gone: [] }
-  for (const name of readdirSync(directory)) {
-    const match = /^(\d+)\.(db|db-wal|db-shm|draft|gone)$/.exec(name)
-    if (match) found[match[2] as FileKind].push(Number(match[1]))
-  }
-  for (const numbers of Object.values(found)) numbers.sort((a, b) => a - b)
-  return found
+/** The numbers of the files of a kind, ascending. Throws what the system says, so also when the folder is not there. */
+export function listFiles(directory: string, kind: 'wal' | 'draft' | 'damaged' | 'db'): number[] {
+  return readdirSync(directory)
+    .flatMap(name => {
+      const [, number, extension] = /^(\d+)\.(\w+)$/.exec(name) ?? []
+      return extension === kind ? [Number(number)] : []
+    })
+    .sort((a, b) => a - b)
 }
 
 /** A file's size in bytes; undefined when it is not there. */
@@ -30,12 +25,7 @@ export function sizeOf(path: string): number | undefined {
   return statSync(path, { throwIfNoEntry: false })?.size
 }
 
-/** What the three files of a WAL file take. Only stat: opening a database file would drop SQLite's locks on it. */
-export function bytesOnDisk(directory: string, file: number): number {
-  return [dbPath, walPath, shmPath].reduce((sum, path) => sum + (sizeOf(path(directory, file)) ?? 0), 0)
-}
-
-/** Makes a file's content, or a folder's names, durable. Never for a database that SQLite has open. */
+/** Makes a file's content, or a folder's names, durable. */
 export function syncPath(path: string): void {
   const fd = openSync(path, 'r')
   try {

@@ -1,4 +1,5 @@
-// Lays out all frames of one append in one buffer, for the WAL thread to take over: the one copy that a batch goes through.
+// Lays out all frames of one append in one buffer, for the WAL thread to read: the one copy that a batch goes through.
+import type { BufferPool } from './buffer-pool.ts'
 import { batchFrameBytes, layBatchFrame, streamPrefix } from './frame.ts'
 import type { CapturedBatch, FrameRef } from './messages.ts'
 import type { StreamKey } from './stream.ts'
@@ -7,11 +8,13 @@ import { streamId } from './stream.ts'
 /** Copies the batches into frames whose CRCs are still open. Throws BATCH_CORRUPT for a batch that is too short. */
 export function layFrames(
   batches: readonly CapturedBatch[],
-  numbers: StreamNumbers
-): { frames: ArrayBuffer; refs: FrameRef[] } {
+  numbers: StreamNumbers,
+  pool: BufferPool
+): { frames: SharedArrayBuffer; bytes: number; refs: FrameRef[] } {
   const streams = batches.map(batch => numbers.get(batch.stream))
   const sizes = batches.map((batch, i) => batchFrameBytes(streams[i]!.prefix, batch))
-  const frames = new ArrayBuffer(sizes.reduce((sum, size) => sum + size, 0))
+  const bytes = sizes.reduce((sum, size) => sum + size, 0)
+  const frames = pool.take(bytes)
   const target = Buffer.from(frames)
   let start = 0
   const refs = batches.map((batch, i): FrameRef => {
@@ -22,7 +25,7 @@ export function layFrames(
     start = ref.end
     return ref
   })
-  return { frames, refs }
+  return { frames, bytes, refs }
 }
 
 interface StreamNumber {

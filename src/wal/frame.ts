@@ -23,6 +23,8 @@ export const FrameFlag = {
 const at = { magic: 0, version: 2, flags: 3, length: 4, crc: 8 } as const
 /** Base offset, last offset and record count: what stands between a V2 frame's stream and its batch. */
 const RANGE_BYTES = 20
+/** Where in a batch its CRC stands. */
+const BATCH_CRC_AT = 17
 
 const plain = { version: 0, flexible: false }
 const streamFields = { clusterId: string, topic: string, topicId: uuid, partition: int32 }
@@ -201,6 +203,68 @@ function decodeBatch(frame: Buffer): BatchRecord {
   const stream = streamType.read(cursor, plain)
   const range = rangeType.read(cursor, plain)
   return { version: 2, flags: frame[at.flags]!, stream, ...range, batch: cursor.take(cursor.remaining) }
+}
+
+/** What a frame's first bytes say of it. */
+export interface FrameHead {
+  readonly stream: StreamKey
+  readonly flags: number
+  readonly baseOffset: number
+  readonly lastOffset: number
+  /** The batch's own CRC-32C; that of the frame for a single record. */
+  readonly crc: number
+  /** Bytes of the batch or the single record. */
+  readonly bytes: number
+}
+
+/** As many bytes of a frame as its head takes, for cluster ids of up to 600 bytes; Kafka's have 22. */
+export const HEAD_BYTES = 1024
+
+/** The size of the frame that begins so, from its header. */
+export function frameSize(header: Buffer): number {
+  return FRAME_HEADER_BYTES + header.readUInt32BE(at.length)
+}
+
+/** Reads frame heads; equal streams come out as the same object, which is what makes it quick. */
+export class HeadReader {
+  readonly #streams = new Map<string, StreamKey>()
+
+  /**
+   * The head of a frame of `length` bytes, from its first `HEAD_BYTES`, or as many as it has. Its CRC is not looked at.
+   * Throws WAL_CORRUPT for what cannot be the head of such a frame.
+   */
+  read(start: Buffer, length: number): FrameHead {
+    const version = start[at.version]
+    const known = version === 1 || version === 2
+    if (start.readUInt16BE(at.magic) !== FRAME_MAGIC || frameSize(start) !== length || !known) {
+      throw new MillraceError('WAL_CORRUPT', `no frame of ${length} bytes begins there`)
+    }
+    try {
+      const cursor = new Cursor(start, FRAME_HEADER_BYTES)
+      const stream = this.#stream(cursor)
+      const flags = start[at.flags]!
+      if (version === 1) {
+        const offset = int64.read(cursor, plain)
+        const crc = start.readUInt32BE(at.crc)
+        return { stream, flags, baseOffset: offset, lastOffset: offset, crc, bytes: length - cursor.position }
+      }
+      const { baseOffset, lastOffset } = rangeType.read(cursor, plain)
+      const bytes = length - cursor.position
+      return { stream, flags, baseOffset, lastOffset, crc: start.readUInt32BE(cursor.position + BATCH_CRC_AT), bytes }
+    } catch (cause) {
+      throw new MillraceError('WAL_CORRUPT', `a frame of ${length} bytes is no frame: ${messageOf(cause)}`, { cause })
+    }
+  }
+
+  #stream(cursor: Cursor): StreamKey {
+    const start = cursor.position
+    for (let strings = 0; strings < 2; strings++) cursor.advance(cursor.buffer.readUInt16BE(cursor.advance(2)))
+    cursor.advance(20)
+    const id = cursor.buffer.toString('latin1', start, cursor.position)
+    let stream = this.#streams.get(id)
+    if (stream === undefined) this.#streams.set(id, (stream = streamType.read(new Cursor(cursor.buffer, start), plain)))
+    return stream
+  }
 }
 
 /** The batch of a V2 record, its own CRC checked (a view); null for a single record. Throws BATCH_CORRUPT or BATCH_UNSUPPORTED. */

@@ -101,7 +101,7 @@ export class Ledger {
     this.#newest = Math.max(this.#newest, file)
   }
 
-  /** Adds the next rows of a file, whose ids count from 1 without a gap. */
+  /** Adds the next rows of a file, whose ids ascend. */
   add(file: number, rows: readonly StoredRow[]): void {
     const held = this.#files.get(file)!
     for (const row of rows) {
@@ -141,7 +141,7 @@ export class Ledger {
       const held = this.#files.get(file)
       if (held === undefined || held.isReleased(id)) continue
       held.markReleased(id)
-      const row = held.rows[id - 1]
+      const row = held.row(id)
       if (row === undefined) continue
       held.live -= 1
       held.liveBytes -= row.bytes
@@ -233,6 +233,18 @@ class FileRows {
 
   constructor(bytesOnDisk: number) {
     this.bytesOnDisk = bytesOnDisk
+  }
+
+  /** Ids count from 1, but for frames that could not be read. */
+  row(id: number): StoredRow | undefined {
+    let [low, high] = [0, Math.min(id, this.rows.length)]
+    while (low < high) {
+      const middle = (low + high) >>> 1
+      if (this.rows[middle]!.id < id) low = middle + 1
+      else high = middle
+    }
+    const row = this.rows[low]
+    return row?.id === id ? row : undefined
   }
 
   readonly isReleased = (id: number): boolean => ((this.#released[id >>> 5] ?? 0) & (1 << (id & 31))) !== 0

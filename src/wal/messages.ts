@@ -38,11 +38,15 @@ export interface FrameRef {
 export interface AppendRequest {
   readonly kind: 'append'
   readonly id: number
-  /** All frames of the call, transferred. */
-  readonly frames: ArrayBuffer
+  /** All frames of the call, the sender's again when it has heard of the outcome. */
+  readonly frames: SharedArrayBuffer
+  /** As many bytes of it are frames. */
+  readonly bytes: number
   readonly refs: readonly FrameRef[]
   /** Streams that the thread has not heard of: their numbers are the places in one list that both sides keep. */
   readonly streams: readonly StreamKey[]
+  /** No other append was under way when it was sent. */
+  readonly isAlone: boolean
   /** Store also what is there already. */
   readonly keepRepeats: boolean
   /** Take the disk's reserve too. */
@@ -82,9 +86,16 @@ export interface FileState {
   readonly bytesOnDisk: number
 }
 
-/** All that a file of an earlier run holds: row `i` has the id `i + 1`. */
+/** All that a file of an earlier run holds. */
 export interface RecoveredFile extends FileState {
+  /** As many bytes of it count. */
+  readonly bytes: number
+  /** The bytes of a last commit that was never finished. */
+  readonly tornBytes: number
   readonly rows: readonly StoredRow[]
+  /** The ids of the frames that cannot be read. */
+  readonly unreadable: readonly number[]
+  readonly damage: readonly PlainError[]
 }
 
 export type Report =

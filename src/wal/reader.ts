@@ -1,30 +1,27 @@
-// Reads the WAL from other threads and other processes, beside the thread that writes it. It opens the files readonly, so it
-// never moves anything out of a `-wal`; files that are deleted meanwhile are archived, and left out.
-import type Database from 'better-sqlite3'
-import { isMillraceError, MillraceError } from '../errors.ts'
-import { isSqliteError, openReadonly } from './database.ts'
-import { dbPath, listFolder, sizeOf } from './files.ts'
+// Reads the WAL from other threads and other processes, beside the thread that writes it. Files that are deleted meanwhile are
+// archived, and left out.
+import { MillraceError } from '../errors.ts'
+import type { IndexedRow } from './file-index.ts'
+import { FileIndex } from './file-index.ts'
+import { listFiles, walPath } from './files.ts'
 import type { WalRecord } from './frame.ts'
-import type { IndexedRow } from './frame-index.ts'
-import { FrameIndex } from './frame-index.ts'
-import { isLocked, streamsOf } from './recovery.ts'
-import type { EntryRow, FrameCheck, WalEntry } from './rows.ts'
-import { entryColumns, orCorruption, readFrame, verifyRows } from './rows.ts'
+import { HeadReader } from './frame.ts'
+import { cutShort, provenEnds } from './recovery.ts'
+import type { FrameCheck, WalEntry } from './rows.ts'
+import { readEntry, readFrame, scanRows } from './rows.ts'
 import type { StreamKey } from './stream.ts'
 import { streamId } from './stream.ts'
-import { checkFile } from './wal-check.ts'
+import type { ScanPoint } from './wal-file.ts'
+import { SCAN_START, WalFile } from './wal-file.ts'
 
 export type { FrameCheck, WalEntry } from './rows.ts'
 
 interface OpenFile {
-  readonly file: number
-  readonly db: Database.Database
-  readonly index: FrameIndex
-  readonly streams: Map<string, { id: number; key: StreamKey }>
-  readonly entry: Database.Statement<[number], EntryRow>
-  readonly body: Database.Statement<[number], { body: unknown }>
-  readonly after: Database.Statement<[number], { id: number; stream: number; base: number; last: number }>
-  indexedThrough: number
+  readonly read: WalFile
+  /** By what `streamId` says. */
+  index: FileIndex<string>
+  /** What is indexed; the bytes behind it were not there, or not a whole commit, when it was looked at. */
+  indexed: ScanPoint
   /** Takes appends no more, and is indexed whole. */
   complete: boolean
 }
@@ -32,27 +29,30 @@ interface OpenFile {
 export class WalReader implements Disposable {
   readonly #directory: string
   readonly #open = new Map<number, OpenFile>()
+  readonly #heads = new HeadReader()
+  readonly #keys = new Map<string, StreamKey>()
+  /** By the objects themselves: a scan meets the same one again and again. */
+  readonly #ids = new Map<StreamKey, string>()
 
   private constructor(directory: string) {
     this.#directory = directory
   }
 
-  /** A reader of the folder that holds `<n>.db`. Nothing is opened yet. */
+  /** A reader of the folder that holds `<n>.wal`. Nothing is opened yet. */
   static open(directory: string): WalReader {
     return new WalReader(directory)
   }
 
-  /** Every stream that the files name. Throws WAL_CORRUPT when a file of an earlier run is damaged. */
+  /** Every stream that the files name. Throws WAL_CORRUPT for a file of another version. */
   streams(): StreamKey[] {
-    const keys = new Map<string, StreamKey>()
-    for (const { streams } of this.#refresh()) for (const [id, { key }] of streams) keys.set(id, key)
-    return [...keys.values()]
+    const ids = new Set(this.#refresh().flatMap(({ index }) => [...index.streams]))
+    return [...ids].map(id => this.#keys.get(id)!)
   }
 
   /**
    * The frames that hold an offset from `fromOffset` on and below `toOffset`, by base offset, then file, then id; no more
-   * of them than it takes for their batches to exceed `maxBytes`. Sees everything whose append has resolved before the call.
-   * Throws as `streams`.
+   * of them than it takes for their batches to exceed `maxBytes`. Sees everything whose append has resolved before the call,
+   * but for what is damaged. Throws as `streams`.
    */
   entries(
     key: StreamKey,
@@ -63,15 +63,12 @@ export class WalReader implements Disposable {
     const id = streamId(key)
     const found: WalEntry[] = []
     let bytes = 0
-    const rows = this.#refresh().flatMap(open => {
-      const stream = open.streams.get(id)
-      return stream === undefined ? [] : [rowsOf(open, stream.id, fromOffset, toOffset)]
-    })
+    const rows = this.#refresh().map(open => rowsOf(open, id, fromOffset, toOffset))
     for (const { open, row } of byBase(rows)) {
-      const facts = open.entry.get(row.id)
-      if (facts === undefined || facts.lastOffset < fromOffset) continue
-      found.push({ file: open.file, ...facts })
-      bytes += facts.bytes
+      const entry = readEntry(open.read, open.index.place(row.id), this.#heads)
+      if (entry.lastOffset < fromOffset) continue
+      found.push(entry)
+      bytes += entry.bytes
       if (bytes > maxBytes) break
     }
     return found
@@ -79,113 +76,105 @@ export class WalReader implements Disposable {
 
   /**
    * Reads a frame and checks it. Works for entries of files deleted since, until the next look at the folder.
-   * Throws WAL_CORRUPT that names the file and the row, OBJECT_MISSING when the file is gone: the archive or a newer file holds it then.
+   * Throws WAL_CORRUPT that names the file and the frame, OBJECT_MISSING when the file is gone: the archive or a newer file holds it then.
    */
   read(entry: WalEntry): WalRecord {
     const open = this.#open.get(entry.file) ?? this.#tryOpen(entry.file)
-    if (open !== undefined) {
-      return readFrame(() => open.body.get(entry.id), entry, `${dbPath(this.#directory, open.file)} row ${entry.id}`)
-    }
-    throw new MillraceError('OBJECT_MISSING', `${dbPath(this.#directory, entry.file)} has been deleted`, {
+    if (open !== undefined) return readFrame(open.read, entry)
+    throw new MillraceError('OBJECT_MISSING', `${walPath(this.#directory, entry.file)} has been deleted`, {
       hint: 'Its batches were archived, or copied to a newer file: look for them again.'
     })
   }
 
-  /** Reads every frame and yields the outcome for each, by file and row, also behind what cannot be read. */
+  /** Reads every frame and yields the outcome for each, by file and id, also behind what cannot be read. */
   *verifyAll(): Generator<FrameCheck> {
-    for (const file of listFolder(this.#directory).db) {
-      const path = dbPath(this.#directory, file)
-      const open = orCorruption(() => this.#open.get(file) ?? this.#tryOpen(file), path)
-      if (open instanceof MillraceError) yield { file, error: open }
-      else if (open !== undefined) {
-        yield* verifyRows(open.db, file, path)
-        const error = this.#damage(file)
-        if (error !== undefined) yield { file, error }
-      }
+    const files = this.#refresh().map(({ read }) => read)
+    const ends = provenEnds(files)
+    for (const read of files) {
+      const { file, size, headerError, path } = read
+      const proven = ends.get(file)
+      if (headerError !== undefined) yield { file, error: headerError }
+      const end = Math.min(size, proven ?? size)
+      yield* scanRows(read, SCAN_START, { heads: this.#heads, end, isSettled: proven !== undefined, whole: true })
+      if (proven !== undefined && size < proven) yield { file, error: cutShort(path, size, proven) }
     }
-  }
-
-  /**
-   * What a start would refuse in a file that is in use, where SQLite does not look at checksums. In the middle of a write the
-   * end of a `-wal` can look damaged: only what is found twice is.
-   */
-  #damage(file: number): MillraceError | undefined {
-    const check = () => {
-      const outcome = orCorruption(() => checkFile(this.#directory, file), dbPath(this.#directory, file))
-      return outcome instanceof MillraceError ? outcome : undefined
-    }
-    const error = check()
-    return error !== undefined && check()?.message === error.message ? error : undefined
   }
 
   /** Closes the files that were deleted meanwhile: until then they take their space. Every look at the folder does it. */
   closeDeleted(): void {
-    this.#closeAllBut(listFolder(this.#directory).db)
+    this.#closeAllBut(listFiles(this.#directory, 'wal'))
   }
 
   #closeAllBut(files: readonly number[]): void {
-    for (const [file, { db }] of this.#open) {
+    for (const [file, { read }] of this.#open) {
       if (files.includes(file)) continue
-      db.close()
+      read.close()
       this.#open.delete(file)
     }
   }
 
-  /** Opens what is new, lets go of what was deleted, and indexes the rows that have come since. */
+  /** Opens what is new, lets go of what was deleted, and indexes the frames that have come since. */
   #refresh(): OpenFile[] {
     for (;;) {
-      const files = listFolder(this.#directory).db
-      const newest = files.at(-1)
+      const files = listFiles(this.#directory, 'wal')
       this.#closeAllBut(files)
-      const opened = files.flatMap(file => {
-        const open = this.#open.get(file) ?? this.#tryOpen(file)
-        if (open === undefined) return []
-        if (!open.complete) this.#index(open)
-        open.complete = file !== newest
-        return [open]
-      })
+      const opened = files.flatMap(file => this.#open.get(file) ?? this.#tryOpen(file) ?? [])
       // What was needed of a file that is gone by now may lie in one that was not listed yet.
-      if (opened.length === files.length) return opened
-    }
-  }
-
-  #index(open: OpenFile): void {
-    for (const { id, stream, base, last } of open.after.iterate(open.indexedThrough)) {
-      open.index.add(stream, base, last, id)
-      open.indexedThrough = id
-    }
-    for (const stream of streamsOf(open.db)) open.streams.set(streamId(stream.key), stream)
-  }
-
-  /** Undefined when the file is gone. A file that no worker holds is checked before SQLite sees it. */
-  #tryOpen(file: number): OpenFile | undefined {
-    if (sizeOf(dbPath(this.#directory, file)) === undefined) return undefined
-    try {
-      if (!isLocked(this.#directory)) checkFile(this.#directory, file)
-      const db = openReadonly(this.#directory, file)
-      const open = {
-        file,
-        db,
-        index: new FrameIndex(),
-        streams: new Map(),
-        entry: db.prepare<[number], EntryRow>(`select ${entryColumns} from frame where id = ?`),
-        body: db.prepare<[number], { body: unknown }>('select body from frame where id = ?'),
-        after: db.prepare<[number], any>('select id, stream, base, last from frame where id > ? order by id'),
-        indexedThrough: 0,
-        complete: false
+      if (opened.length < files.length) continue
+      const ends = provenEnds(opened.map(({ read }) => read))
+      for (const open of opened) {
+        if (open.complete) continue
+        this.#index(open, ends.get(open.read.file))
+        open.complete = open !== opened.at(-1)
       }
+      return opened
+    }
+  }
+
+  #index(open: OpenFile, proven: number | undefined): void {
+    const { read } = open
+    const end = Math.min(read.size, proven ?? Number.POSITIVE_INFINITY)
+    if (end < open.indexed.position) {
+      // It was looked at while a commit was made that failed.
+      open.index = new FileIndex()
+      open.indexed = SCAN_START
+    }
+    const scan = scanRows(read, open.indexed, { heads: this.#heads, end, isSettled: false, whole: false })
+    for (;;) {
+      const { done, value } = scan.next()
+      if (done) {
+        open.indexed = value
+        return
+      }
+      if (value.key !== undefined && value.entry !== undefined) open.index.add(this.#idOf(value.key), value.entry)
+    }
+  }
+
+  #idOf(key: StreamKey): string {
+    let id = this.#ids.get(key)
+    if (id === undefined) {
+      this.#ids.set(key, (id = streamId(key)))
+      this.#keys.set(id, key)
+    }
+    return id
+  }
+
+  /** Undefined when the file is gone. */
+  #tryOpen(file: number): OpenFile | undefined {
+    try {
+      const read = new WalFile(this.#directory, file)
+      const open = { read, index: new FileIndex<string>(), indexed: SCAN_START, complete: false }
       this.#open.set(file, open)
       return open
     } catch (error) {
-      const gone = sizeOf(dbPath(this.#directory, file)) === undefined
-      if (gone && (isMillraceError(error, 'WAL_CORRUPT') || isSqliteError(error, 'SQLITE_CANTOPEN'))) return undefined
+      if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined
       throw error
     }
   }
 
   /** Closes all files; whatever is called next opens them again. */
   close(): void {
-    for (const { db } of this.#open.values()) db.close()
+    for (const { read } of this.#open.values()) read.close()
     this.#open.clear()
   }
 
@@ -199,7 +188,7 @@ interface FileRow {
   readonly row: IndexedRow
 }
 
-function* rowsOf(open: OpenFile, stream: number, from: number, to: number): Generator<FileRow> {
+function* rowsOf(open: OpenFile, stream: string, from: number, to: number): Generator<FileRow> {
   for (const row of open.index.near(stream, from, to)) yield { open, row }
 }
 

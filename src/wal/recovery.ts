@@ -1,178 +1,125 @@
-// What happens before the first append: the folder is locked, leftovers of an interrupted creation or deletion are removed,
-// every file of an earlier run is checked before SQLite sees it, and what its rows say is read into memory.
-import { mkdirSync, rmSync, statfsSync } from 'node:fs'
-import Database from 'better-sqlite3'
+// What happens before the first append: files that never took one are removed, every frame of the others is checked, and what
+// they hold is read into memory. Damage is reported and left where it is; whatever is sound around it counts.
+import { rmSync } from 'node:fs'
 import { MillraceError } from '../errors.ts'
-import { isSqliteError, openReadonly } from './database.ts'
-import { bytesOnDisk, draftPath, gonePath, listFolder, lockPath, shmPath, sizeOf, walPath } from './files.ts'
-import { FrameIndex } from './frame-index.ts'
-import type { RecoveredFile, StoredRow } from './messages.ts'
+import { FileIndex } from './file-index.ts'
+import { draftPath, listFiles } from './files.ts'
+import { HeadReader } from './frame.ts'
+import type { PlainError, RecoveredFile, StoredRow } from './messages.ts'
+import { toPlain } from './messages.ts'
+import { scanRows } from './rows.ts'
 import type { StreamKey } from './stream.ts'
 import { streamId } from './stream.ts'
-import { checkFile } from './wal-check.ts'
-
-/** How long a lock may be waited for: a reader that looks whether a worker runs holds it for a moment. */
-const LOCK_WAIT_MS = 500
-
-/** File systems of other machines, by the number that statfs gives: SQLite's locks and fsync cannot be trusted there. */
-const networkFileSystems = new Map([
-  [0x6969, 'NFS'],
-  [0x517b, 'SMB'],
-  [0xff534d42, 'CIFS'],
-  [0xfe534d42, 'SMB2']
-])
-
-/**
- * Makes this process the folder's only writer until the handle is closed; a process that dies lets go by itself.
- * Throws DATA_LOCKED, or CONFIG_INVALID on a network file system.
- */
-export function lockFolder(directory: string): Database.Database {
-  mkdirSync(directory, { recursive: true })
-  const network = networkFileSystems.get(statfsSync(directory).type)
-  if (network !== undefined) {
-    throw new MillraceError('CONFIG_INVALID', `the WAL folder ${directory} is on ${network}`, {
-      hint: 'Put data.dir on a local disk.'
-    })
-  }
-  const db = new Database(lockPath(directory), { timeout: LOCK_WAIT_MS })
-  try {
-    db.pragma('journal_mode = memory') // nothing is ever written to it
-    db.exec('begin exclusive')
-    return db
-  } catch (cause) {
-    db.close()
-    if (!isSqliteError(cause, 'SQLITE_BUSY')) throw cause
-    throw new MillraceError('DATA_LOCKED', `another process works on the WAL folder ${directory}`, {
-      hint: 'Stop it, or give this worker a data.dir of its own.',
-      cause
-    })
-  }
-}
-
-/** True while some process, this one included, holds the folder's lock. */
-export function isLocked(directory: string): boolean {
-  if (sizeOf(lockPath(directory)) === undefined) return false
-  const db = new Database(lockPath(directory), { readonly: true, timeout: 0 })
-  try {
-    db.prepare('select count(*) from sqlite_schema').get()
-    return false
-  } catch (error) {
-    if (isSqliteError(error, 'SQLITE_BUSY')) return true
-    throw error
-  } finally {
-    db.close()
-  }
-}
-
-/** Finishes what a crash interrupted: a file that never took an append, or one whose deletion had begun. */
-export function removeLeftovers(directory: string): void {
-  const found = listFolder(directory)
-  for (const file of found.draft) {
-    for (const suffix of ['', '-wal', '-shm']) rmSync(draftPath(directory, file) + suffix, { force: true })
-  }
-  for (const file of found.gone) {
-    rmSync(walPath(directory, file), { force: true })
-    rmSync(shmPath(directory, file), { force: true })
-    rmSync(gonePath(directory, file))
-  }
-  const databases = new Set(found.db)
-  for (const file of listFolder(directory)['db-wal']) {
-    if (!databases.has(file) && sizeOf(walPath(directory, file)) === 0) rmSync(walPath(directory, file))
-  }
-}
-
-/** A file that takes appends no more: the handle that keeps it as it is, and where its rows are. */
-export interface LiveFile {
-  readonly file: number
-  readonly anchor: Database.Database
-  readonly lookup: Database.Statement<[number], RowFacts>
-  readonly index: FrameIndex
-}
-
-export interface RowFacts {
-  readonly last: number
-  readonly crc: number
-  readonly flags: number
-  readonly bytes: number
-}
-
-/** Opens the handle that holds a file and its (still empty) index. */
-export function holdFile(directory: string, file: number): LiveFile {
-  const anchor = openReadonly(directory, file)
-  const lookup = anchor.prepare<[number], RowFacts>('select last, crc, flags, bytes from frame where id = ?')
-  return { file, anchor, lookup, index: new FrameIndex() }
-}
+import { SCAN_START, WalFile } from './wal-file.ts'
 
 /** The streams that both threads know, by number. */
 export class StreamTable {
   readonly keys: StreamKey[] = []
   readonly #numbers = new Map<string, number>()
+  /** By the objects themselves: a scan asks for the same one again and again. */
+  readonly #seen = new Map<StreamKey, number>()
 
   numberOf(key: StreamKey): number {
+    let number = this.#seen.get(key)
+    if (number !== undefined) return number
     const id = streamId(key)
-    let number = this.#numbers.get(id)
-    if (number === undefined) {
-      number = this.keys.push(key) - 1
-      this.#numbers.set(id, number)
-    }
+    number = this.#numbers.get(id) ?? this.keys.push(key) - 1
+    this.#numbers.set(id, number)
+    this.#seen.set(key, number)
     return number
   }
+}
+
+/** A file that is there, and where its frames are. */
+export interface LiveFile {
+  readonly read: WalFile
+  readonly index: FileIndex<number>
+  /** Something in it cannot be read: it is set aside, not deleted, when nothing of it is needed. */
+  readonly isDamaged: boolean
 }
 
 export interface Recovered {
   readonly live: LiveFile[]
   readonly files: RecoveredFile[]
-  /** The number that the next file gets. */
-  readonly next: number
+  /** What the next file says of the one before it. */
+  readonly last: { readonly file: number; readonly bytes: number }
+  /** The highest number that is in use. */
+  readonly highest: number
 }
 
-/**
- * Checks and opens all files of earlier runs. Throws WAL_CORRUPT for the first one that cannot be opened without loss;
- * no file has been changed then, and none is left open.
- */
+/** Checks and opens all files of earlier runs. Throws WAL_CORRUPT for a file of another version; none is left open then. */
 export function recoverFiles(directory: string, streams: StreamTable): Recovered {
-  removeLeftovers(directory)
-  const found = listFolder(directory)
-  const numbers = [...new Set([...found.db, ...found['db-wal']])].sort((a, b) => a - b)
-  for (const file of numbers) checkFile(directory, file)
-  const live: LiveFile[] = []
+  refuseOlderFiles(directory)
+  for (const file of listFiles(directory, 'draft')) rmSync(draftPath(directory, file))
+  const opened: WalFile[] = []
   try {
-    const files = numbers.map(file => {
-      const held = holdFile(directory, file)
-      live.push(held)
-      return { file, bytesOnDisk: bytesOnDisk(directory, file), rows: readRows(held, streams) }
-    })
-    return { live, files, next: (numbers.at(-1) ?? 0) + 1 }
+    for (const file of listFiles(directory, 'wal')) opened.push(new WalFile(directory, file))
+    const ends = provenEnds(opened)
+    const found = opened.map(file => recoverFile(file, ends.get(file.file), streams))
+    const { file, bytes } = found.at(-1)?.recovered ?? { file: 0, bytes: 0 }
+    return {
+      live: found.map(({ live }) => live),
+      files: found.map(({ recovered }) => recovered),
+      last: { file, bytes },
+      highest: Math.max(file, ...listFiles(directory, 'damaged'))
+    }
   } catch (error) {
-    for (const { anchor } of live) anchor.close()
+    for (const file of opened) file.close()
     throw error
   }
 }
 
-/** What the columns before the blob say, in order of the ids; fills the file's index. */
-function readRows({ anchor, index, file }: LiveFile, streams: StreamTable): StoredRow[] {
-  const numbers = new Map<number, number>()
-  for (const { id, key } of streamsOf(anchor)) numbers.set(id, streams.numberOf(key))
-  const select =
-    'select id, stream, base baseOffset, last lastOffset, bytes, appended_ms appendedMs from frame order by id'
-  return anchor
-    .prepare<[], StoredRow>(select)
-    .all()
-    .map((row, place) => {
-      const stream = numbers.get(row.stream)
-      if (row.id !== place + 1 || stream === undefined) {
-        throw new MillraceError('WAL_CORRUPT', `file ${file}.db: row ${row.id} is out of place or has no stream`)
-      }
-      index.add(stream, row.baseOffset, row.lastOffset, row.id)
-      return { ...row, stream }
-    })
+/** How many bytes count of the files that took no appends any more when another one began: that one says so. */
+export function provenEnds(files: readonly WalFile[]): Map<number, number> {
+  return new Map(files.flatMap(({ header }) => (header === undefined ? [] : [[header.previous, header.previousBytes]])))
 }
 
-/** The streams that a file names, with their numbers in that file. */
-export function streamsOf(db: Database.Database): { id: number; key: StreamKey }[] {
-  const select = 'select id, cluster clusterId, topic, topic_id topicId, partition from stream order by id'
-  return db
-    .prepare<[], StreamKey & { id: number }>(select)
-    .all()
-    .map(({ id, ...key }) => ({ id, key }))
+export function cutShort(path: string, size: number, proven: number): MillraceError {
+  return new MillraceError('WAL_CORRUPT', `${path} has ${size} bytes, and had ${proven} when the next one was begun`)
+}
+
+function recoverFile(file: WalFile, proven: number | undefined, streams: StreamTable) {
+  const { size } = file
+  const index = new FileIndex<number>()
+  const rows: StoredRow[] = []
+  const damage: PlainError[] = []
+  const unreadable: number[] = []
+  if (file.headerError !== undefined) damage.push(toPlain(file.headerError))
+  const end = Math.min(size, proven ?? size)
+  const scan = scanRows(file, SCAN_START, {
+    heads: new HeadReader(),
+    end,
+    isSettled: proven !== undefined,
+    whole: true
+  })
+  let next = scan.next()
+  for (; !next.done; next = scan.next()) {
+    const { key, entry, error } = next.value
+    if (error !== undefined) {
+      damage.push(toPlain(error))
+      if (entry !== undefined) unreadable.push(entry.id)
+    } else if (key !== undefined && entry !== undefined) {
+      const stream = streams.numberOf(key)
+      index.add(stream, entry)
+      const { id, baseOffset, lastOffset, bytes, appendedMs } = entry
+      rows.push({ id, stream, baseOffset, lastOffset, bytes, appendedMs })
+    }
+  }
+  if (proven !== undefined && size < proven) {
+    damage.push(toPlain(cutShort(file.path, size, proven)))
+  }
+  const bytes = next.value.position
+  const tornBytes = proven === undefined ? size - bytes : 0
+  return {
+    live: { read: file, index, isDamaged: damage.length > 0 },
+    recovered: { file: file.file, bytesOnDisk: size, bytes, tornBytes, rows, unreadable, damage }
+  }
+}
+
+function refuseOlderFiles(directory: string): void {
+  const [file] = listFiles(directory, 'db')
+  if (file === undefined) return
+  throw new MillraceError('WAL_CORRUPT', `${directory}/${file}.db is a WAL file of a Millrace before this format`, {
+    hint: 'Let the Millrace that wrote it archive what it holds (millrace flush), or move the file away.'
+  })
 }

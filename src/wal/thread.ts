@@ -2,15 +2,14 @@
 // commit). After a failed write nothing is stored until a new file could be begun, which is tried every second.
 import { parentPort, workerData } from 'node:worker_threads'
 import { crc32c } from '@node-rs/crc32'
-import type Database from 'better-sqlite3'
 import { MillraceError, messageOf } from '../errors.ts'
 import { batchSize, parseBatchHeader } from '../kafka/batch.ts'
-import { isSqliteError } from './database.ts'
 import { freeBytes, shortageOf } from './disk-reserve.ts'
 import { sealFrame } from './frame.ts'
+import type { FolderLock } from './lock.ts'
+import { lockFolder } from './lock.ts'
 import type { AppendRequest, FrameRef, MoveRequest, PlainError, Report, Request, ThreadOptions } from './messages.ts'
 import { toPlain } from './messages.ts'
-import { lockFolder } from './recovery.ts'
 import type { SealedAppend, SealedFrame } from './store.ts'
 import { WalStore } from './store.ts'
 
@@ -28,9 +27,12 @@ const report = (message: Report) => port.postMessage(message)
 
 class WalThread {
   readonly #store: WalStore
-  readonly #lock: Database.Database
-  #queue: AppendRequest[] = []
-  #scheduled = false
+  readonly #lock: FolderLock
+  /** Appends whose CRCs are right, and that wait for the commit that is being made. */
+  #queue: SealedAppend[] = []
+  /** The last thing that was begun with the files: one at a time. */
+  #last: Promise<void> = Promise.resolve()
+  #isCommitPlanned = false
   /** Set from a failed write until a new file is open, as is the timer that tries to open one. */
   #failing = false
   #failure: PlainError | undefined
@@ -42,7 +44,7 @@ class WalThread {
   readonly #looks: NodeJS.Timeout
   readonly #deletions = new Set<Promise<void>>()
 
-  constructor(lock: Database.Database, store: WalStore) {
+  constructor(lock: FolderLock, store: WalStore) {
     this.#lock = lock
     this.#store = store
     this.#shortage = this.#lookAtDisk()
@@ -55,99 +57,105 @@ class WalThread {
 
   readonly receive = (request: Request): void => {
     if (request.kind === 'append') this.#enqueue(request)
-    else if (request.kind === 'move') this.#move(request)
+    else if (request.kind === 'move') this.#then(() => this.#move(request))
     else if (request.kind === 'delete') this.#delete(request.file)
-    else if (request.kind === 'rotate') this.#rotate()
+    else if (request.kind === 'rotate') this.#then(() => this.#rotate())
     else void this.#close()
   }
 
+  #then(work: () => Promise<void>): void {
+    this.#last = this.#last.then(work)
+  }
+
+  /** Checks the append while the disk works on the one before. */
   #enqueue(request: AppendRequest): void {
     for (const key of request.streams) this.#store.streams.numberOf(key)
-    if (this.#failing || request.failuresHeard < this.#failures) {
-      report({ kind: 'refused', appends: [request.id], error: this.#failure! })
+    const error = this.#refusal(request)
+    if (error !== undefined) {
+      report({ kind: 'refused', appends: [request.id], error })
       return
     }
-    this.#queue.push(request)
-    if (!this.#scheduled) {
-      this.#scheduled = true
-      setImmediate(this.#run) // not at once: what else has arrived comes first
+    try {
+      this.#queue.push({ request, frames: request.refs.map(ref => sealed(request.frames, ref)) })
+    } catch (cause) {
+      report({ kind: 'refused', appends: [request.id], error: toPlain(cause) })
+      return
     }
+    this.#planCommit()
   }
 
-  readonly #run = (): void => {
-    this.#scheduled = false
-    this.#commit(this.#takeGroup())
-    if (this.#queue.length > 0) {
-      this.#scheduled = true
-      setImmediate(this.#run)
-    }
+  #refusal({ failuresHeard, beyondLimit }: AppendRequest): PlainError | undefined {
+    if (this.#failing || failuresHeard < this.#failures) return this.#failure
+    return beyondLimit ? undefined : this.#shortage
   }
 
-  #takeGroup(): AppendRequest[] {
+  #planCommit(): void {
+    if (this.#isCommitPlanned || this.#queue.length === 0) return
+    this.#isCommitPlanned = true
+    this.#then(async () => {
+      this.#isCommitPlanned = false
+      await this.#commit(this.#takeGroup())
+      this.#planCommit()
+    })
+  }
+
+  #takeGroup(): SealedAppend[] {
     let count = 0
     for (let bytes = 0; count < this.#queue.length && bytes < GROUP_BYTES; count++) {
-      bytes += this.#queue[count]!.frames.byteLength
+      bytes += this.#queue[count]!.request.bytes
     }
     return this.#queue.splice(0, count)
   }
 
-  #commit(group: readonly AppendRequest[]): void {
-    const appends = group.flatMap(request => this.#sealed(request))
-    if (appends.length === 0) return
+  async #commit(group: readonly SealedAppend[]): Promise<void> {
+    if (group.length === 0) return // a failure has emptied the queue
     try {
       const began = performance.now()
-      const rows = this.#store.commit(appends)
+      const rows = await this.#store.commit(group, group.length === 1 && group[0]!.request.isAlone)
       const ms = performance.now() - began
-      const ids = appends.map(({ request }) => request.id)
-      report({ kind: 'committed', newest: this.#store.newest, ms, appends: ids, rows })
-      this.#bytesSinceLook += group.reduce((sum, { frames }) => sum + frames.byteLength, 0)
+      report({
+        kind: 'committed',
+        newest: this.#store.newest,
+        ms,
+        appends: group.map(({ request }) => request.id),
+        rows
+      })
+      this.#bytesSinceLook += bytesOf(group)
       if (this.#bytesSinceLook >= GROUP_BYTES) this.#look()
     } catch (cause) {
-      this.#fail(cause, appends)
-    }
-  }
-
-  /** The append with its CRCs checked and filled in; nothing, and a refusal, when it may not be stored. */
-  #sealed(request: AppendRequest): SealedAppend[] {
-    if (this.#shortage !== undefined && !request.beyondLimit) {
-      report({ kind: 'refused', appends: [request.id], error: this.#shortage })
-      return []
-    }
-    try {
-      return [{ request, frames: request.refs.map(ref => sealed(request.frames, ref)) }]
-    } catch (error) {
-      report({ kind: 'refused', appends: [request.id], error: toPlain(error) })
-      return []
+      this.#fail(cause, group)
     }
   }
 
   /** Refuses all that is in hand and in the queue, so that nothing after the failure is acknowledged before it. */
   #fail(cause: unknown, appends: readonly SealedAppend[]): void {
     const error = toPlain(failure(cause))
-    const refused = [...appends.map(({ request }) => request), ...this.#queue.splice(0)]
-    const bytes = refused.reduce((sum, { frames }) => sum + frames.byteLength, 0)
+    const refused = [...appends, ...this.#queue.splice(0)]
     this.#failing = true
     this.#failure = error
     this.#failures += 1
     report({ kind: 'failing', error })
-    report({ kind: 'refused', appends: refused.map(({ id }) => id), error })
-    this.#startProbe(bytes)
+    report({ kind: 'refused', appends: refused.map(({ request }) => request.id), error })
+    this.#startProbe(bytesOf(refused))
   }
 
   /** Looks every second whether the disk takes writes again and has room for what was refused. */
   #startProbe(bytes: number): void {
-    this.#probe ??= setInterval(() => {
-      try {
-        if (freeBytes(options.directory) < 2 * bytes + 1024 * 1024) return
-        this.#store.rotate()
-      } catch {
-        return // still failing: the next look is a second away
-      }
-      clearInterval(this.#probe)
-      this.#probe = undefined
-      this.#failing = false
-      report({ kind: 'healthy', newest: this.#store.newest })
-    }, PROBE_MS)
+    this.#probe ??= setInterval(() => this.#then(() => this.#tryAgain(bytes)), PROBE_MS)
+  }
+
+  async #tryAgain(bytes: number): Promise<void> {
+    if (!this.#failing) return
+    try {
+      if (freeBytes(options.directory) < 2 * bytes + 1024 * 1024) return
+      await this.#store.rotate()
+    } catch {
+      return // still failing: the next look is a second away
+    }
+    clearInterval(this.#probe)
+    this.#probe = undefined
+    this.#failing = false
+    report({ kind: 'healthy', newest: this.#store.newest })
   }
 
   /** Tells when the disk falls below its reserve, and when it has enough again. */
@@ -169,20 +177,20 @@ class WalThread {
   }
 
   /** Nobody is told "yes" for a move, so one that fails is no failure of the WAL: the next append sees for itself. */
-  #move({ id, file, rows }: MoveRequest): void {
+  async #move({ id, file, rows }: MoveRequest): Promise<void> {
     try {
-      const copies = this.#store.move(file, rows)
+      const copies = await this.#store.move(file, rows)
       report({ kind: 'moved', id, file, newest: this.#store.newest, rows: copies })
     } catch (cause) {
-      const message = `what is needed of the WAL file ${file}.db could not be copied: ${messageOf(cause)}`
+      const message = `what is needed of the WAL file ${file} could not be copied: ${messageOf(cause)}`
       report({ kind: 'unmoved', id, error: toPlain(new MillraceError('WAL_FAILED', message, { cause })) })
     }
   }
 
-  #rotate(): void {
+  async #rotate(): Promise<void> {
     if (this.#failing) return
     try {
-      this.#store.rotate()
+      await this.#store.rotate()
       report({ kind: 'opened', newest: this.#store.newest })
     } catch (cause) {
       this.#fail(cause, [])
@@ -199,17 +207,21 @@ class WalThread {
   }
 
   async #close(): Promise<void> {
-    while (this.#queue.length > 0) this.#commit(this.#takeGroup())
+    for (let seen: Promise<void> | undefined; seen !== this.#last; ) await (seen = this.#last)
     await Promise.all(this.#deletions)
     clearInterval(this.#probe)
     clearInterval(this.#looks)
-    this.#store.close()
-    this.#lock.close()
+    await this.#store.close()
+    this.#lock.release()
     port.close()
   }
 }
 
-function sealed(buffer: ArrayBuffer, ref: FrameRef): SealedFrame {
+function bytesOf(appends: readonly SealedAppend[]): number {
+  return appends.reduce((sum, { request }) => sum + request.bytes, 0)
+}
+
+function sealed(buffer: SharedArrayBuffer, ref: FrameRef): SealedFrame {
   const bytes = Buffer.from(buffer, ref.start, ref.end - ref.start)
   const batch = bytes.subarray(ref.batch - ref.start)
   const place = `the batch at offset ${ref.baseOffset}`
@@ -225,7 +237,7 @@ function sealed(buffer: ArrayBuffer, ref: FrameRef): SealedFrame {
 }
 
 function failure(cause: unknown): MillraceError {
-  const full = isSqliteError(cause, 'SQLITE_FULL') || (cause as NodeJS.ErrnoException).code === 'ENOSPC'
+  const full = (cause as NodeJS.ErrnoException).code === 'ENOSPC'
   return new MillraceError('WAL_FAILED', `the WAL in ${options.directory} could not be written: ${messageOf(cause)}`, {
     cause,
     hint: full ? 'Free space on its disk; the WAL goes on by itself.' : 'The WAL tries again every second.'
@@ -239,20 +251,19 @@ function unopened(cause: unknown): MillraceError {
   })
 }
 
-function start(): void {
-  let lock: Database.Database | undefined
+async function start(): Promise<void> {
+  let lock: FolderLock | undefined
   try {
     lock = lockFolder(options.directory)
-    const store = new WalStore(options)
-    process.once('exit', () => store.close()) // when this thread dies of an error: the writer before its anchor
+    const store = await WalStore.open(options)
     const thread = new WalThread(lock, store)
     port.on('message', thread.receive)
     const [{ keys: streams }, { recovered, newest }, { shortage }] = [store.streams, store, thread]
     report({ kind: 'ready', streams, recovered, newest, shortage })
   } catch (error) {
-    lock?.close()
+    lock?.release()
     report({ kind: 'unready', error: toPlain(error instanceof MillraceError ? error : unopened(error)) })
   }
 }
 
-start()
+void start()

@@ -4,13 +4,14 @@ import { once } from 'node:events'
 import { Worker } from 'node:worker_threads'
 import { MillraceError } from '../errors.ts'
 import { threadFile } from '../thread-file.ts'
-import { openReadonly } from './database.ts'
-import { listFolder } from './files.ts'
+import { BufferPool } from './buffer-pool.ts'
 import { layFrames, StreamNumbers } from './frame-layout.ts'
 import type { RowPlace, StreamState } from './ledger.ts'
 import { Ledger } from './ledger.ts'
 import type { CapturedBatch, FileState, Report, Request, ThreadOptions } from './messages.ts'
 import { fromPlain } from './messages.ts'
+import type { RecoveryReport } from './recovery-report.ts'
+import { reportOf } from './recovery-report.ts'
 import type { StreamKey } from './stream.ts'
 import { streamId } from './stream.ts'
 
@@ -18,7 +19,7 @@ export type { RowPlace, StreamState } from './ledger.ts'
 export type { CapturedBatch } from './messages.ts'
 
 export interface WalOptions {
-  /** The folder that holds `<n>.db`; made if it is not there, never shared with another process. */
+  /** The folder that holds `<n>.wal`; made if it is not there, never shared with another process. */
   readonly directory: string
   /** What all files together may take before appends are refused. */
   readonly maxBytes: number
@@ -39,6 +40,7 @@ const FILE_BYTES = 256 * 1024 * 1024
 
 interface Waiting {
   readonly bytes: number
+  readonly frames: SharedArrayBuffer | undefined
   /** On the clock of `performance.now`. */
   readonly since: number
   resolve(): void
@@ -50,10 +52,10 @@ type Ready = Extract<Report, { kind: 'ready' }>
 export class Wal implements AsyncDisposable {
   readonly #worker: Worker
   readonly #exited: Promise<unknown>
-  readonly #holdAtExit: () => void
   readonly #maxBytes: number
   readonly #ledger = new Ledger()
   readonly #streams: StreamNumbers
+  readonly #pool = new BufferPool()
   readonly #waiting = new Map<number, Waiting>()
   readonly #listeners = new Set<(health: WalHealth) => void>()
   readonly #commitListeners = new Set<(seconds: number) => void>()
@@ -65,12 +67,12 @@ export class Wal implements AsyncDisposable {
   /** Set while the disk has less free than its reserve. */
   #shortage: MillraceError | undefined
   readonly #full: MillraceError
+  /** What was found at the start. */
+  readonly recovery: RecoveryReport
   #closed: Promise<void> | undefined
 
-  private constructor(worker: Worker, ready: Ready, { directory, maxBytes }: WalOptions, exited: Promise<unknown>) {
+  private constructor(worker: Worker, ready: Ready, { maxBytes }: WalOptions, exited: Promise<unknown>) {
     this.#worker = worker
-    this.#holdAtExit = () => holdNewest(directory)
-    process.on('exit', this.#holdAtExit)
     this.#maxBytes = maxBytes
     this.#full = new MillraceError('WAL_FULL', `the WAL has reached its limit of ${maxBytes} bytes`, {
       hint: 'It goes on when what is in it has been archived; or raise wal.max.bytes.'
@@ -79,7 +81,9 @@ export class Wal implements AsyncDisposable {
     for (const file of ready.recovered) {
       this.#ledger.sawFile(file)
       this.#ledger.add(file.file, file.rows)
+      this.#ledger.release(file.unreadable.map(id => ({ file: file.file, id }))) // nobody will read them
     }
+    this.recovery = reportOf(ready.recovered)
     this.#ledger.sawFile(ready.newest)
     this.#shortage = ready.shortage && fromPlain(ready.shortage)
     this.#tellHealth() // whoever listens looks at health first: only its changes are news
@@ -93,8 +97,9 @@ export class Wal implements AsyncDisposable {
   }
 
   /**
-   * Locks the folder, checks and recovers what an earlier run left, and begins a new file.
-   * Throws DATA_LOCKED, CONFIG_INVALID, WAL_CORRUPT (nothing was changed then) or WAL_FAILED.
+   * Locks the folder, checks and recovers what an earlier run left, and begins a new file. What is damaged is said in
+   * `recovery`, and does not keep it from opening.
+   * Throws DATA_LOCKED, CONFIG_INVALID, WAL_CORRUPT (files of another version; nothing was changed) or WAL_FAILED.
    */
   static async open(options: WalOptions): Promise<Wal> {
     const { directory, maxBytes, fileBytes = FILE_BYTES, reserveBytes = 0 } = options
@@ -126,17 +131,18 @@ export class Wal implements AsyncDisposable {
       this.#appendFailures += 1
       throw refusal
     }
-    const { frames, refs } = layFrames(batches, this.#streams)
-    const { id, done } = this.#wait(frames.byteLength)
+    const { frames, bytes, refs } = layFrames(batches, this.#streams, this.#pool)
+    const isAlone = this.#waiting.size === 0
+    const { id, done } = this.#wait(bytes, frames)
     const [streams, failuresHeard] = [this.#streams.takeNew(), this.#failuresHeard]
-    this.#send({ kind: 'append', id, frames, refs, streams, keepRepeats, beyondLimit, failuresHeard }, [frames])
+    this.#send({ kind: 'append', id, frames, bytes, refs, streams, isAlone, keepRepeats, beyondLimit, failuresHeard })
     return done
   }
 
-  #wait(bytes: number): { id: number; done: Promise<void> } {
+  #wait(bytes: number, frames?: SharedArrayBuffer): { id: number; done: Promise<void> } {
     const id = this.#nextId++
     const { promise: done, resolve, reject } = Promise.withResolvers<void>()
-    this.#waiting.set(id, { bytes, since: performance.now(), resolve, reject })
+    this.#waiting.set(id, { bytes, frames, since: performance.now(), resolve, reject })
     this.#waitingBytes += bytes
     return { id, done }
   }
@@ -284,7 +290,6 @@ export class Wal implements AsyncDisposable {
     this.#closed ??= (async () => {
       this.#send({ kind: 'close' })
       await this.#exited
-      process.off('exit', this.#holdAtExit)
     })()
     return this.#closed
   }
@@ -293,8 +298,8 @@ export class Wal implements AsyncDisposable {
     return this.close()
   }
 
-  #send(request: Request, transfer: ArrayBuffer[] = []): void {
-    this.#worker.postMessage(request, transfer)
+  #send(request: Request): void {
+    this.#worker.postMessage(request)
   }
 
   #receive(report: Report): void {
@@ -351,6 +356,7 @@ export class Wal implements AsyncDisposable {
     const waiting = this.#waiting.get(id)!
     this.#waiting.delete(id)
     this.#waitingBytes -= waiting.bytes
+    if (waiting.frames !== undefined) this.#pool.give(waiting.frames)
     return waiting
   }
 
@@ -370,20 +376,5 @@ export class Wal implements AsyncDisposable {
     const error = this.#failed ?? new MillraceError('WAL_FAILED', 'the WAL is closed', { retriable: false })
     this.#appendFailures += this.#waiting.size
     for (const id of [...this.#waiting.keys()]) this.#take(id).reject(error)
-  }
-}
-
-/**
- * When the process exits without close(), Node ends the WAL thread first, and the SQLite handles of a thread are closed in
- * no particular order: if the writer came last it would move its whole -wal into the database. A handle of this thread
- * is still there then.
- */
-function holdNewest(directory: string): void {
-  for (const file of listFolder(directory).db.slice(-2)) {
-    try {
-      openReadonly(directory, file)
-    } catch {
-      // It was deleted in this moment. Otherwise the worst is a moved -wal: slow, and nothing lost.
-    }
   }
 }

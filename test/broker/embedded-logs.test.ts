@@ -1,11 +1,11 @@
-import { rm } from 'node:fs/promises'
+import { readFile, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import { EmbeddedLogs } from '../../src/broker/embedded/embedded-logs.ts'
 import { MetaStore } from '../../src/broker/embedded/meta-store.ts'
 import { CanonicalBatch } from '../../src/kafka/batch.ts'
 import { KafkaError } from '../../src/kafka/kafka-errors.ts'
-import { listFolder } from '../../src/wal/files.ts'
+import { listFiles } from '../../src/wal/files.ts'
 import { Wal } from '../../src/wal/wal.ts'
 import { batchFixtures } from '../fixtures/load.ts'
 import { tempFolder } from '../support/temp.ts'
@@ -201,7 +201,7 @@ test('the files of a deleted topic are deleted', async () => {
   await using folder = await tempFolder('broker')
   await using world = await opened(folder.path, 16_000_000)
   const { logs, log } = world
-  const files = () => listFolder(join(folder.path, 'wal')).db.length
+  const files = () => listFiles(join(folder.path, 'wal'), 'wal').length
   while (files() < 3) await appended(log, produced(['x'.repeat(500_000)]))
   await log.read(0, { upTo: 1, maxBytes: 1 })
   logs.deleteTopic(logs.find('orders')!)
@@ -305,7 +305,35 @@ test('what lies below a stored start is not read, nor what belongs to no topic',
   await rm(join(folder.path, 'meta.db'))
   await using anew = await opened(folder.path)
   expect(anew.log).toMatchObject({ startOffset: 0, highWatermark: 0 })
-  await until(() => listFolder(join(folder.path, 'wal')).db.length === 1, { what: 'the old files are deleted' })
+  await until(() => listFiles(join(folder.path, 'wal'), 'wal').length === 1, { what: 'the old files are deleted' })
+})
+
+test('a batch that cannot be read any more is lost, the others are there, and its offsets are not given again', async () => {
+  await using folder = await tempFolder('broker')
+  {
+    await using world = await opened(folder.path)
+    for (const values of [['a'], ['b', 'c'], ['d'], ['e', 'f']]) await appended(world.log, produced(values))
+  }
+  const path = join(folder.path, 'wal', '1.wal')
+  const bytes = await readFile(path)
+  for (const value of ['b', 'f']) bytes[bytes.lastIndexOf(value)]! ^= 4
+  await writeFile(path, bytes)
+  await using world = await opened(folder.path)
+  const where = world.logs.recovery.damage.map(({ message }) => message.replace(/^.* it says/, 'it says'))
+  expect(where).toEqual(['it says it is of orders-0, offset 1', 'it says it is of orders-0, offset 4'])
+  expect(world.log).toMatchObject({ startOffset: 0, highWatermark: 6 })
+  await appended(world.log, produced(['g']))
+  for (const from of [0, 1, 4]) {
+    const read = (await world.log.read(from, everything)).map(wire => CanonicalBatch.fromWire(wire).batch)
+    const there = [...valuesOf(read)]
+    expect(there).toEqual(
+      [
+        [0, 'a'],
+        [3, 'd'],
+        [6, 'g']
+      ].filter(([offset]) => Number(offset) >= from)
+    )
+  }
 })
 
 function range(from: number, to: number): number[] {

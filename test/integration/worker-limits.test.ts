@@ -92,7 +92,7 @@ describeWith(['kafka', 'kafka-files', 'kafka-tools'], "a worker's WAL", () => {
     expect(Math.max(...sizes)).toBeLessThan(66 * MiB)
     for (const partition of [0, 1, 2]) await expectBrokersLog(worker(), topic, partition)
     await until(
-      async () => (await filesBelow(dataPath(worker(), 'wal'))).filter(({ name }) => name.endsWith('.db')).length <= 3,
+      async () => (await filesBelow(dataPath(worker(), 'wal'))).filter(({ name }) => name.endsWith('.wal')).length <= 3,
       {
         what: 'spent files are deleted'
       }

@@ -16,6 +16,7 @@ function entry(text: string, id: number): WalEntry {
   return {
     file: 1,
     id,
+    position: 0,
     baseOffset: Number(base),
     lastOffset: Number(last),
     crc: letter!.charCodeAt(0),
@@ -124,7 +125,7 @@ const anyEntry = fc
 /** As the WAL reader gives them: by base offset, then by age. */
 const anyEntries = fc.array(anyEntry, { maxLength: 14 }).map(list =>
   list
-    .map((one, id): WalEntry => ({ file: 1, id, bytes: 10, appendedMs: 0, ...one }))
+    .map((one, id): WalEntry => ({ file: 1, id, position: 0, bytes: 10, appendedMs: 0, ...one }))
     .sort((a, b) => a.baseOffset - b.baseOffset || a.id - b.id)
     .filter(oneLog())
 )

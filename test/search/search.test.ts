@@ -256,7 +256,7 @@ describe('while a worker goes on', () => {
   test.for(['before it is listed', 'before it is walked'])(
     'what moves to the archive %s is found, and once',
     async when => {
-      await using world = await World.make(32 * 1024)
+      await using world = await World.make(4 * 1024)
       for (const batch of log!.batches) await world.capture(log!.stream, [batch])
       const before = await world.search('apple', {})
       const filler = encodeBatch([{ offset: 0, timestamp: 0, key: null, value: randomBytes(40_000), headers: [] }])
@@ -268,7 +268,7 @@ describe('while a worker goes on', () => {
           using reader = WalReader.open(world.walFolder)
           const rows = reader.entries(log!.stream)
           world.wal.release(rows)
-          const gone = join(world.walFolder, `${rows[0]!.file}.db`)
+          const gone = join(world.walFolder, `${rows[0]!.file}.wal`)
           await until(() => !existsSync(gone), { what: 'the first WAL file is deleted' })
         },
         when
@@ -341,7 +341,8 @@ describe('incarnations of a topic', () => {
 
 describe('what stands of the captures', () => {
   const entry = (baseOffset: number, lastOffset: number, more: Partial<WalEntry> = {}): WalEntry => {
-    return { file: 1, id: 1, baseOffset, lastOffset, crc: baseOffset, flags: 0, bytes: 100, appendedMs: 0, ...more }
+    const facts = { crc: baseOffset, flags: 0, bytes: 100, appendedMs: 0 }
+    return { file: 1, id: 1, position: 0, baseOffset, lastOffset, ...facts, ...more }
   }
   const ids = (entries: readonly WalEntry[], end = 0): number[] => standing(entries, end).map(({ id }) => id)
 

@@ -2,7 +2,7 @@ import { readdirSync, readlinkSync, rmSync } from 'node:fs'
 import { rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
-import { listFolder, walPath } from '../../src/wal/files.ts'
+import { listFiles, walPath } from '../../src/wal/files.ts'
 import type { CapturedBatch } from '../../src/wal/messages.ts'
 import { WalReader } from '../../src/wal/reader.ts'
 import { Wal } from '../../src/wal/wal.ts'
@@ -75,7 +75,7 @@ test.skipIf(!canMount)(
     // Nothing is heard of the WAL thread until the next await: it fails, closes its writer, and goes on in a new file.
     spinUntil(() => openHandles(walPath(directory, 1)) < handles)
     rmSync(filler)
-    spinUntil(() => listFolder(directory).db.length > 1)
+    spinUntil(() => listFiles(directory, 'wal').length > 1)
     const outcomes = await Promise.allSettled([failing, wal.append([captured(2)])])
     for (const outcome of outcomes)
       expect(outcome).toMatchObject({ status: 'rejected', reason: { code: 'WAL_FAILED' } })
@@ -95,7 +95,7 @@ test.skipIf(process.platform === 'win32')(
     for (const refusal of refused)
       expect(refusal).toMatchObject({ code: 'WAL_FAILED', retriable: true, healthy: false })
     expect(health).toEqual([false, true])
-    expect(listFolder(folder.path).db).toEqual([1, 2])
+    expect(listFiles(folder.path, 'wal')).toEqual([1, 2])
     expect(appendsIn(folder.path)).toEqual(new Set(stored))
     await using _wal = await Wal.open({ directory: folder.path, maxBytes: 1024 ** 3 })
     expect(appendsIn(folder.path)).toEqual(new Set(stored))

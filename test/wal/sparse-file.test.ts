@@ -1,6 +1,5 @@
 // A file of which little is needed does not keep its space: what is needed is copied to the newest file.
-import { execFileSync } from 'node:child_process'
-import { readdir } from 'node:fs/promises'
+import { copyFile, readdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import { settle } from '../../src/sealing/settle.ts'
@@ -44,7 +43,7 @@ const entriesOf = (directory: string, stream = quiet): WalEntry[] => {
   return reader.entries(stream)
 }
 
-const files = async (directory: string) => (await readdir(directory)).filter(name => /^\d+\.db$/.test(name)).sort()
+const files = async (directory: string) => (await readdir(directory)).filter(name => /^\d+\.wal$/.test(name)).sort()
 
 test('what is needed of such a file is copied as it is, and the file deleted', async () => {
   await using folder = await tempFolder('wal')
@@ -58,14 +57,16 @@ test('what is needed of such a file is copied as it is, and the file deleted', a
     before.states = wal.streams()
     // Copied later, so that the time of the copy is another one.
     await until(() => Date.now() > before.entries[0]!.appendedMs + 20, { what: 'time passes', interval: 5 })
-    expect(await files(directory)).toContain('1.db')
+    expect(await files(directory)).toContain('1.wal')
     await wal.freeSparseFile()
-    await until(async () => !(await files(directory)).includes('1.db'), { what: 'the file is deleted' })
+    await until(async () => !(await files(directory)).includes('1.wal'), { what: 'the file is deleted' })
     expect(wal.streams()).toEqual(before.states)
     expect(wal.isReleased(1, 1)).toBe(true)
 
     const moved = entriesOf(directory)
-    expect(moved.map(({ file, id, ...facts }) => facts)).toEqual(before.entries.map(({ file, id, ...facts }) => facts))
+    expect(moved.map(({ file, id, position, ...facts }) => facts)).toEqual(
+      before.entries.map(({ file, id, position, ...facts }) => facts)
+    )
     expect(Math.min(...moved.map(({ file }) => file))).toBe(4)
     using reader = WalReader.open(directory)
     const bytes = moved.map(entry => {
@@ -121,18 +122,16 @@ test('a file stays while a tenth of it is needed, and while it is one of the new
 test('killed between copy and deletion, it has the rows twice, and they count once', async () => {
   await using folder = await tempFolder('wal')
   const directory = join(folder.path, 'wal')
-  const kept = join(folder.path, 'kept')
-  const copy = (from: string, to: string) => execFileSync('cp', ['-r', from, to]) // not by this process: it would drop SQLite's locks
+  const kept = join(folder.path, 'kept.wal')
   {
     await using wal = await Wal.open({ directory, ...options })
     await fill(wal, directory, quietBatches)
     releaseBusy(wal, directory, 3)
-    execFileSync('mkdir', [kept])
-    for (const name of ['1.db', '1.db-wal']) copy(join(directory, name), kept)
+    await copyFile(join(directory, '1.wal'), kept)
     await wal.freeSparseFile()
-    await until(async () => !(await files(directory)).includes('1.db'), { what: 'the file is deleted' })
+    await until(async () => !(await files(directory)).includes('1.wal'), { what: 'the file is deleted' })
   }
-  for (const name of ['1.db', '1.db-wal']) copy(join(kept, name), directory)
+  await copyFile(kept, join(directory, '1.wal'))
 
   await using wal = await Wal.open({ directory, ...options })
   const twice = entriesOf(directory)
@@ -149,7 +148,7 @@ test('killed between copy and deletion, it has the rows twice, and they count on
   // After a restart all counts as needed until the archive has been asked.
   wal.release(entriesOf(directory, orders))
   await wal.freeSparseFile()
-  await until(async () => !(await files(directory)).includes('1.db'), { what: 'the file is deleted' })
+  await until(async () => !(await files(directory)).includes('1.wal'), { what: 'the file is deleted' })
   wal.release(entriesOf(directory))
   expect(wal.streams()).toEqual([])
 })

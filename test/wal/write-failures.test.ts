@@ -3,10 +3,10 @@
 import { readdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
-import { listFolder } from '../../src/wal/files.ts'
+import { listFiles } from '../../src/wal/files.ts'
 import { WalReader } from '../../src/wal/reader.ts'
 import { Wal } from '../../src/wal/wal.ts'
-import { runOrThrow, spawnGuarded } from '../support/child.ts'
+import { runOrThrow } from '../support/child.ts'
 import { canInject, injectArgs } from '../support/inject.ts'
 import { canMount, readOnlyOver } from '../support/small-disk.ts'
 import { tempFolder } from '../support/temp.ts'
@@ -18,15 +18,15 @@ const survivor = new URL('./survivor.ts', import.meta.url).pathname
 const maxBytes = 1024 ** 3
 
 test.skipIf(!canInject).for([
-  ['fsync', 'EIO', 'disk I/O error'],
-  ['pwrite64', 'EIO', 'disk I/O error'],
-  ['pwrite64', 'EROFS', 'disk I/O error'],
-  ['pwrite64', 'ENOSPC', 'database or disk is full']
+  ['fdatasync', 'EIO', 'EIO: i/o error'],
+  ['pwritev', 'EIO', 'EIO: i/o error'],
+  ['pwritev', 'EROFS', 'EROFS: read-only file system'],
+  ['pwritev', 'ENOSPC', 'ENOSPC: no space left on device']
 ] as const)(
   'when %s fails with %s (needs strace), four appends fail as one, and the WAL goes on in the next file',
   async ([call, errno, message]) => {
     await using folder = await tempFolder('wal')
-    const inject = injectArgs({ call, errno, path: join(folder.path, '1.db-wal'), when: '30' })
+    const inject = injectArgs({ call, errno, path: join(folder.path, '1.wal'), when: '30' })
     const output = await runOrThrow('strace', [...inject, process.execPath, survivor, folder.path])
     const { stored, refused, health } = JSON.parse(output.toString()) as Survived
     expect(refused).toHaveLength(4)
@@ -36,7 +36,7 @@ test.skipIf(!canInject).for([
     }
     expect(health).toEqual([false, true])
     expect(stored.length).toBeGreaterThan(10)
-    expect(listFolder(folder.path).db).toEqual([1, 2])
+    expect(listFiles(folder.path, 'wal')).toEqual([1, 2])
     await expectStored(folder.path, { stored, refused: refused.map(({ number }) => number) })
   }
 )
@@ -45,7 +45,7 @@ test.skipIf(!canInject)(
   'what waits for the transaction after the one that fails, fails too (needs strace)',
   async () => {
     await using folder = await tempFolder('wal')
-    const inject = injectArgs({ call: 'fsync', errno: 'EIO', path: join(folder.path, '1.db-wal'), when: '10' })
+    const inject = injectArgs({ call: 'fdatasync', errno: 'EIO', path: join(folder.path, '1.wal'), when: '10' })
     const lanes = ['12', '6000000'] // a transaction takes three of them
     const output = await runOrThrow('strace', [...inject, process.execPath, survivor, folder.path, ...lanes])
     const { refused, health } = JSON.parse(output.toString()) as Survived
@@ -58,43 +58,16 @@ test.skipIf(!canInject)(
   'while the files that should come next fail too (needs strace), nothing is stored',
   async () => {
     await using folder = await tempFolder('wal')
-    const inject = injectArgs({ call: 'fsync', errno: 'EIO', when: '30..32' })
+    const inject = injectArgs({ call: 'fdatasync', errno: 'EIO', when: '30..32' })
     const output = await runOrThrow('strace', [...inject, process.execPath, survivor, folder.path])
     const { stored, refused, health } = JSON.parse(output.toString()) as Survived
     expect(refused).toHaveLength(4)
     expect(health).toEqual([false, true])
-    expect(listFolder(folder.path)).toMatchObject({ db: [1, 4], draft: [] })
+    expect(listFiles(folder.path, 'wal')).toEqual([1, 4])
+    expect(listFiles(folder.path, 'draft')).toEqual([])
     await expectStored(folder.path, { stored, refused: refused.map(({ number }) => number) })
   }
 )
-
-test('while another process locks the newest file, appends fail at once, and go on in the next file', async () => {
-  await using folder = await tempFolder('wal')
-  await using wal = await Wal.open({ directory: folder.path, maxBytes })
-  const changes: boolean[] = []
-  wal.onHealthChange(({ ok }) => changes.push(ok))
-  await wal.append(appendOf(0))
-  await using locker = await lockFile(join(folder.path, '1.db'))
-
-  const began = performance.now()
-  const outcomes = await Promise.allSettled([1, 2, 3].map(number => wal.append(appendOf(number))))
-  expect(performance.now() - began).toBeLessThan(2000)
-  for (const outcome of outcomes) {
-    const reason = { code: 'WAL_FAILED', retriable: true, message: expect.stringContaining('database is locked') }
-    expect(outcome).toMatchObject({ status: 'rejected', reason })
-  }
-  expect(wal.health).toMatchObject({ ok: false, error: { code: 'WAL_FAILED' } })
-  expect(appendsIn(folder.path)).toEqual(new Set([0]))
-
-  await until(() => wal.health.ok, { what: 'the WAL is healthy again' })
-  await wal.append(appendOf(4))
-  expect(changes).toEqual([false, true])
-  expect(listFolder(folder.path).db).toEqual([1, 2])
-  await wal.close()
-  await expectStored(folder.path, { stored: [0, 4], refused: [1, 2, 3] }) // while it is still locked
-  await locker.end()
-  await expectStored(folder.path, { stored: [0, 4], refused: [1, 2, 3] })
-})
 
 test.skipIf(!canMount)(
   'on a folder that has become read-only (needs root) appends fail when the next file is due, and go on when it is writable',
@@ -163,23 +136,4 @@ async function expectStored(directory: string, { stored, refused }: { stored: nu
   check()
   await using _wal = await Wal.open({ directory, maxBytes })
   check()
-}
-
-/** Holds SQLite's write lock on a file, from another process. */
-async function lockFile(path: string) {
-  const script = `
-    import Database from 'better-sqlite3'
-    new Database(process.argv[1]).exec('begin immediate')
-    console.log('locked')
-    setInterval(() => {}, 1000)`
-  const args = ['--input-type=module', '--eval', script, path]
-  const child = spawnGuarded(process.execPath, args, { stdio: ['ignore', 'pipe', 'inherit'] })
-  let output = ''
-  child.process.stdout?.on('data', data => (output += data))
-  await until(() => output.includes('locked'), { what: 'the file is locked' })
-  const end = async () => {
-    child.signal('SIGKILL')
-    await child.exited
-  }
-  return { end, [Symbol.asyncDispose]: end }
 }

@@ -4,6 +4,7 @@ import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { MillraceError } from '../../errors.ts'
 import { WalReader } from '../../wal/reader.ts'
+import type { RecoveryReport } from '../../wal/recovery-report.ts'
 import type { StreamKey } from '../../wal/stream.ts'
 import { streamId } from '../../wal/stream.ts'
 import type { WalHealth } from '../../wal/wal.ts'
@@ -101,6 +102,11 @@ export class EmbeddedLogs implements LogStore, AsyncDisposable {
 
   get clusterId(): string {
     return this.#parts.meta.clusterId
+  }
+
+  /** What the start found of earlier runs. */
+  get recovery(): RecoveryReport {
+    return this.#parts.wal.recovery
   }
 
   /** Whether batches would be taken now. */

@@ -16,6 +16,9 @@ import { LogTail } from './tail.ts'
 /** There is one leader, and it never changes. */
 export const LEADER_EPOCH = 0
 
+/** More offsets than a batch has: an end that far off is itself damaged. */
+const MOST_LOST = 1_000_000
+
 export interface Appended {
   readonly baseOffset: number
   /** Of a LogAppendTime topic, and of a batch that was there already; otherwise -1. */
@@ -76,6 +79,12 @@ export class EmbeddedPartition implements PartitionLog {
     this.#index.add(header.baseOffset, header.maxTimestamp)
     this.#producers.add(header)
     this.#highWatermark = this.#nextOffset = header.lastOffset + 1
+  }
+
+  /** Takes note that the disk held a batch that cannot be read any more: its offsets are not given again. */
+  recoverLost(baseOffset: number, lastOffset: number): void {
+    const follows = baseOffset === this.#nextOffset && lastOffset >= baseOffset && lastOffset - baseOffset < MOST_LOST
+    if (follows) this.#highWatermark = this.#nextOffset = lastOffset + 1
   }
 
   /**

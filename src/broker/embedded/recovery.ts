@@ -17,6 +17,7 @@ interface Row {
 export function recoverPartition(partition: EmbeddedPartition, wal: Wal, reader: WalReader): void {
   const log: Row[] = []
   const dead: RowPlace[] = []
+  const lost: WalEntry[] = [] // of which the WAL said at its start that they cannot be read
   const entries = reader.entries(partition.stream).sort((a, b) => a.file - b.file || a.id - b.id)
   for (const entry of entries) {
     // Its file was to be deleted after the log's new start had been stored.
@@ -24,11 +25,16 @@ export function recoverPartition(partition: EmbeddedPartition, wal: Wal, reader:
       dead.push(entry)
       continue
     }
+    if (wal.isReleased(entry.file, entry.id)) {
+      lost.push(entry)
+      continue
+    }
     // An append that failed, and was not confirmed, can be on the disk all the same; the one that got its offsets comes later.
     while (log.length > 0 && log.at(-1)!.entry.lastOffset >= entry.baseOffset) dead.push(log.pop()!.entry)
     log.push({ entry, header: headerOf(reader, entry) })
   }
   for (const { header } of log) partition.recover(header)
+  for (const { baseOffset, lastOffset } of lost) partition.recoverLost(baseOffset, lastOffset)
   wal.release(dead)
 }
 

@@ -1,9 +1,6 @@
-// Which rows of one WAL file hold which offsets, in memory.
-//
-// Why not an SQLite index on (stream, base): 8 batches a commit over 6 streams, with the metadata columns before the blob,
-// wrote per byte 1.09 without and 1.15 with it (64 KiB batches), 1.37 and 1.71 (16 KiB), 4.7 and 13.1 (1 KiB: every
-// stream dirties a page of its own), and cost 10 to 30 % of the rate for small batches. A table of metadata beside
-// the table of blobs wrote 1.13, 1.50 and 6.5. This index takes 16 bytes a row, and a file's is read in 5 ms.
+// Which frames of one WAL file hold which offsets, and where they lie, in memory: 32 bytes a frame.
+
+import type { WalEntry } from './rows.ts'
 
 export interface IndexedRow {
   readonly base: number
@@ -17,31 +14,51 @@ interface Rows {
   span: number
 }
 
-export class FrameIndex {
-  readonly #streams = new Map<number, Rows>()
+type Facts = Pick<WalEntry, 'id' | 'position' | 'appendedMs' | 'baseOffset' | 'lastOffset'>
 
-  add(stream: number, base: number, last: number, id: number): void {
+/** `S` is what names a stream: the same thing for the same stream. */
+export class FileIndex<S> {
+  readonly #streams = new Map<S, Rows>()
+  readonly #positions: number[] = []
+  readonly #appendedMs: number[] = []
+
+  add(stream: S, { id, position, appendedMs, baseOffset, lastOffset }: Facts): void {
+    for (let missing = this.#positions.length; missing < id; missing++) {
+      this.#positions.push(-1)
+      this.#appendedMs.push(-1)
+    }
+    this.#positions[id - 1] = position
+    this.#appendedMs[id - 1] = appendedMs
     let rows = this.#streams.get(stream)
     if (rows === undefined) this.#streams.set(stream, (rows = { bases: [], ids: [], span: 0 }))
-    rows.span = Math.max(rows.span, last - base)
-    const place = after(rows.bases, base)
+    rows.span = Math.max(rows.span, lastOffset - baseOffset)
+    const place = after(rows.bases, baseOffset)
     if (place === rows.bases.length) {
-      rows.bases.push(base)
+      rows.bases.push(baseOffset)
       rows.ids.push(id)
     } else {
-      rows.bases.splice(place, 0, base)
+      rows.bases.splice(place, 0, baseOffset)
       rows.ids.splice(place, 0, id)
     }
   }
 
+  get streams(): Iterable<S> {
+    return this.#streams.keys()
+  }
+
+  /** Where a frame lies, and when it was appended. */
+  place(id: number): { readonly id: number; readonly position: number; readonly appendedMs: number } {
+    return { id, position: this.#positions[id - 1]!, appendedMs: this.#appendedMs[id - 1]! }
+  }
+
   /** The ids of the rows that begin at `base`. */
-  at(stream: number, base: number): number[] {
+  at(stream: S, base: number): number[] {
     const rows = this.#streams.get(stream)
     return rows === undefined ? [] : rows.ids.slice(after(rows.bases, base - 1), after(rows.bases, base))
   }
 
   /** All rows that may hold an offset from `from` on and below `to`, by base; the first of them may end below `from`. */
-  *near(stream: number, from: number, to: number): Generator<IndexedRow> {
+  *near(stream: S, from: number, to: number): Generator<IndexedRow> {
     const rows = this.#streams.get(stream)
     if (rows === undefined) return
     const end = after(rows.bases, to - 1)

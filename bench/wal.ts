@@ -1,152 +1,154 @@
-// How fast Wal.append makes groups of batches durable, against a bare writev and fdatasync of the same bytes in the same
-// groups. Rounds alternate, figures are medians; what was appended is read back before any number is returned.
+// How fast Wal.append makes groups of batches durable, against a bare writev and fdatasync of the same bytes on the same disk.
+// The ways take turns, in the opposite order every other round; a figure is the median of its rounds, a ratio that of the
+// rounds' ratios. The bare way has two turns a round: what one is to the other says how far the other ratios can be trusted.
+//
+// BENCH_DIRECTORY: where to write, the system's temporary folder unless told; it should be the disk that data.dir is on.
+// BENCH_BYTES: bytes per round and way at most, 128 MiB unless told.
 import { randomBytes } from 'node:crypto'
-import { closeSync, fdatasyncSync, mkdtempSync, openSync, rmSync, statSync, writevSync } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
 import { encodeBatch } from '../src/kafka/batch.ts'
 import type { CapturedBatch } from '../src/wal/messages.ts'
-import { WalReader } from '../src/wal/reader.ts'
-import { Wal } from '../src/wal/wal.ts'
+import type { Group, Round } from './durable-writes.ts'
+import { bare, inThreadPool, regroup, throughWal, touchMemory } from './durable-writes.ts'
 import type { Figure } from './figures.ts'
 import { figure } from './figures.ts'
 
-export interface WalBenchOptions {
-  /** Where to write; the system's temporary folder unless told. It should be the disk that data.dir is on. */
-  readonly directory?: string
-  /** Bytes appended per round and way. */
-  readonly bytes?: number
-  readonly rounds?: number
-}
-
-interface Round {
-  readonly megabytesPerSecond: number
-  readonly p50: number
-  readonly p99: number
-  readonly writtenPerByte: number
-}
-
-const BATCHES = 8
+const DIRECTORY = process.env['BENCH_DIRECTORY'] ?? tmpdir()
+const BYTES = Number(process.env['BENCH_BYTES'] ?? 128 * 1024 ** 2)
+/** Even, so that either order comes as often as the other. */
+const ROUNDS = 12
 const PARTITIONS = 6
+/** Appends under way where there are several, as of a proxy with busy connections. */
+const SEVERAL = 3
 
-export async function run(options: WalBenchOptions = {}): Promise<Figure[]> {
-  const { directory = tmpdir(), bytes = 200_000_000, rounds = 3 } = options
-  const results: Figure[] = []
-  for (const kibibytes of [64, 16]) {
-    const groups = makeGroups(kibibytes * 1024, Math.ceil(bytes / (BATCHES * kibibytes * 1024)))
-    const wal: Round[] = []
-    const bare: Round[] = []
-    for (let round = 0; round < rounds; round++) {
-      wal.push(await measureWal(directory, groups))
-      bare.push(await measureBare(directory, groups))
-    }
-    const group = `${BATCHES} x ${kibibytes} KiB`
-    results.push(...report(`wal append, ${group}`, wal), ...report(`writev + fdatasync, ${group}`, bare))
-    const ratios = wal.map((round, i) => round.megabytesPerSecond / bare[i]!.megabytesPerSecond)
-    results.push(figure(`wal append / writev + fdatasync, ${group}`, 'x', ratios))
-  }
-  return results
+const ways = {
+  one: 'wal, 1 in flight',
+  several: `wal, ${SEVERAL} in flight`,
+  bare: 'writev + fdatasync',
+  again: 'writev + fdatasync again',
+  merged: `writev + fdatasync in groups as the wal's with ${SEVERAL} in flight`,
+  pool: 'writev + fdatasync in the thread pool'
+}
+type Way = keyof typeof ways
+
+interface Load {
+  readonly name: string
+  readonly batches: number
+  readonly batchBytes: number
+  /** Of BYTES: smaller groups take longer. */
+  readonly share: number
+  /** In the order of their turns. */
+  readonly turns: readonly Way[]
 }
 
-function makeGroups(batchBytes: number, count: number): CapturedBatch[][] {
+const loads: readonly Load[] = [
+  {
+    name: '8 x 64 KiB',
+    batches: 8,
+    batchBytes: 64 * 1024,
+    share: 1,
+    turns: ['pool', 'bare', 'one', 'merged', 'several', 'again']
+  },
+  {
+    name: '8 x 16 KiB',
+    batches: 8,
+    batchBytes: 16 * 1024,
+    share: 1 / 2,
+    turns: ['bare', 'one', 'merged', 'several', 'again']
+  },
+  { name: '1 x 16 KiB', batches: 1, batchBytes: 16 * 1024, share: 1 / 8, turns: ['bare', 'one', 'again'] }
+]
+
+const measures: Record<keyof Round, { readonly what: string; readonly unit: string; readonly only?: readonly Way[] }> =
+  {
+    megabytesPerSecond: { what: 'rate', unit: 'MB/s' },
+    p50: { what: 'p50', unit: 'ms' },
+    p99: { what: 'p99', unit: 'ms' },
+    longest: { what: 'longest', unit: 'ms' },
+    writtenPerByte: { what: 'written per byte', unit: 'B/B' },
+    cpuSecondsPerGigabyte: { what: 'CPU', unit: 's/GB' },
+    // A bare write blocks the thread: its event loop does not turn.
+    loopDelayP99: { what: 'event-loop delay p99', unit: 'ms', only: ['one', 'several', 'pool'] },
+    commits: { what: 'commits', unit: 'commits' },
+    kibibytesPerCommit: { what: 'per commit', unit: 'KiB' }
+  }
+
+const ratios: readonly (readonly [way: Way, to: Way, measure: keyof Round])[] = [
+  ['one', 'bare', 'megabytesPerSecond'],
+  ['several', 'bare', 'megabytesPerSecond'],
+  ['several', 'merged', 'megabytesPerSecond'],
+  ['one', 'bare', 'p50'],
+  ['one', 'bare', 'p99'],
+  ['several', 'merged', 'p99'],
+  ['again', 'bare', 'megabytesPerSecond'],
+  ['again', 'bare', 'p99']
+]
+
+export async function run(): Promise<Figure[]> {
+  const figures: Figure[] = []
+  for (const load of loads) figures.push(...(await ofLoad(load)))
+  return figures
+}
+
+async function ofLoad({ name, batches, batchBytes, share, turns }: Load): Promise<Figure[]> {
+  const groups = makeGroups(batches, batchBytes, Math.ceil((BYTES * share) / (batches * batchBytes)))
+  let merged = groups
+  const take: Record<Way, () => Promise<Round>> = {
+    one: () => throughWal(DIRECTORY, groups, 1),
+    several: async () => {
+      const round = await throughWal(DIRECTORY, groups, SEVERAL)
+      merged = regroup(groups, round.commits)
+      return round
+    },
+    bare: () => bare(DIRECTORY, groups),
+    again: () => bare(DIRECTORY, groups),
+    merged: () => bare(DIRECTORY, merged),
+    pool: () => inThreadPool(DIRECTORY, groups)
+  }
+  const rounds = new Map(turns.map(way => [way, [] as Round[]]))
+  for (let round = -1; round < ROUNDS; round++) {
+    for (const way of round % 2 === 0 ? turns : turns.toReversed()) {
+      await touchMemory(DIRECTORY, 2 * BYTES)
+      const taken = await take[way]()
+      if (round >= 0) rounds.get(way)!.push(taken) // the first warms up, and tells `merged` its groups
+    }
+  }
+  return [...rounds].flatMap(([way, taken]) => figuresOf(way, name, taken)).concat(ratiosOf(name, rounds))
+}
+
+function figuresOf(way: Way, load: string, rounds: readonly Round[]): Figure[] {
+  return Object.entries(measures)
+    .filter(([, { only }]) => only?.includes(way) ?? true)
+    .map(([key, { what, unit }]) =>
+      figure(
+        `${load}, ${ways[way]}: ${what}`,
+        unit,
+        rounds.map(round => round[key as keyof Round])
+      )
+    )
+}
+
+function ratiosOf(load: string, rounds: ReadonlyMap<Way, readonly Round[]>): Figure[] {
+  return ratios.flatMap(([way, to, key]) => {
+    const [upper, lower] = [rounds.get(way), rounds.get(to)]
+    if (upper === undefined || lower === undefined) return []
+    const values = upper.map((round, i) => round[key] / lower[i]![key])
+    return [figure(`${load}, ${ways[way]} / ${ways[to]}: ${measures[key].what}`, 'x', values)]
+  })
+}
+
+function makeGroups(batches: number, batchBytes: number, count: number): Group[] {
   const wires = Array.from({ length: 16 }, () =>
     encodeBatch([{ offset: 0, timestamp: 0, key: null, value: randomBytes(batchBytes - 75), headers: [] }]).toWire()
   )
   const next = new Array<number>(PARTITIONS).fill(0)
   return Array.from({ length: count }, (_, group) =>
-    Array.from({ length: BATCHES }, (_, i): CapturedBatch => {
-      const partition = (group * BATCHES + i) % PARTITIONS
+    Array.from({ length: batches }, (_, i): CapturedBatch => {
+      const partition = (group * batches + i) % PARTITIONS
       const offset = next[partition]!++
       const stream = { clusterId: 'bench', topic: 'bench', topicId: 'AAAAAAAAAAAAAAAAAAAAAA', partition }
       const wire = wires[(group + i) % wires.length]!
       return { stream, baseOffset: offset, lastOffset: offset, recordCount: 1, flags: 0, chunks: [wire] }
     })
   )
-}
-
-async function measureWal(parent: string, groups: CapturedBatch[][]): Promise<Round> {
-  const directory = mkdtempSync(join(parent, 'millrace-bench-'))
-  try {
-    await using wal = await Wal.open({ directory, maxBytes: 64 * 1024 ** 3 })
-    const measured = await measure(groups, group => wal.append(group))
-    readBack(directory, groups)
-    return measured(wal.bytes)
-  } finally {
-    rmSync(directory, { recursive: true, force: true })
-  }
-}
-
-function readBack(directory: string, groups: CapturedBatch[][]): void {
-  using reader = WalReader.open(directory)
-  let found = 0
-  for (const { error } of reader.verifyAll()) {
-    if (error !== undefined) throw error
-    found += 1
-  }
-  if (found !== groups.length * BATCHES)
-    throw new Error(`${found} batches were read back of ${groups.length * BATCHES}`)
-}
-
-async function measureBare(parent: string, groups: CapturedBatch[][]): Promise<Round> {
-  const directory = mkdtempSync(join(parent, 'millrace-bench-'))
-  const path = join(directory, 'log')
-  const fd = openSync(path, 'a')
-  try {
-    const measured = await measure(groups, group => {
-      writevSync(
-        fd,
-        group.flatMap(({ chunks }) => chunks)
-      )
-      fdatasyncSync(fd)
-    })
-    return measured(statSync(path).size)
-  } finally {
-    closeSync(fd)
-    rmSync(directory, { recursive: true, force: true })
-  }
-}
-
-/** Runs one group after the other; the result wants to know how many bytes the disk holds now. */
-async function measure(groups: CapturedBatch[][], write: (group: CapturedBatch[]) => Promise<void> | void) {
-  const bytes = groups.flat().reduce((sum, { chunks }) => sum + chunks[0]!.length, 0)
-  const times: number[] = []
-  const start = performance.now()
-  for (const group of groups) {
-    const begin = performance.now()
-    await write(group)
-    times.push(performance.now() - begin)
-  }
-  const seconds = (performance.now() - start) / 1000
-  times.sort((a, b) => a - b)
-  return (onDisk: number): Round => ({
-    megabytesPerSecond: bytes / 1e6 / seconds,
-    p50: times[Math.floor(times.length * 0.5)]!,
-    p99: times[Math.floor(times.length * 0.99)]!,
-    writtenPerByte: onDisk / bytes
-  })
-}
-
-function report(name: string, rounds: readonly Round[]): Figure[] {
-  return [
-    figure(
-      `${name}: rate`,
-      'MB/s',
-      rounds.map(round => round.megabytesPerSecond)
-    ),
-    figure(
-      `${name}: p50`,
-      'ms',
-      rounds.map(round => round.p50)
-    ),
-    figure(
-      `${name}: p99`,
-      'ms',
-      rounds.map(round => round.p99)
-    ),
-    figure(
-      `${name}: written per byte`,
-      'B/B',
-      rounds.map(round => round.writtenPerByte)
-    )
-  ]
 }

@@ -55,6 +55,7 @@ export async function startWorker(
   const reserveBytes = Math.max(worker['disk.reserve'], 2 * worker['segment.bytes'])
   const wal = opened.use(await Wal.open({ directory: folders.wal, maxBytes: worker['wal.max.bytes'], reserveBytes }))
   logRecovery(wal.recovery, logger, 'what it held is fetched from the broker if it still has it')
+  wal.onSetAside(file => logger.warn({ file }, 'a damaged WAL file is set aside: all else in it is archived'))
   logHealth(wal, logger)
   const embeddedBroker = worker['bootstrap.servers'] ? null : opened.use(await openBroker(worker, logger))
   const bootstrap = upstreamOf(worker)

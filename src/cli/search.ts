@@ -72,7 +72,9 @@ export const searchCommand: CommandModule<object, SearchFlags> = {
 function sayNotSearched({ notSearched }: SearchResult): void {
   if (notSearched === 0) return
   const batches = counted(notSearched, 'batch', 'batches')
-  say(`${batches} could not be searched: their records cannot be read (millrace verify names those that are archived)`)
+  say(
+    `${batches} could not be searched: their records cannot be read (millrace verify names those that are archived or damaged)`
+  )
 }
 
 function printCount({ total, notSearched }: SearchResult, json: boolean): void {

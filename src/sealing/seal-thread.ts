@@ -1,6 +1,6 @@
 // The thread that builds segments: it reads the WAL's files and writes segment files, away from the produce path.
 import { parentPort, workerData } from 'node:worker_threads'
-import { MillraceError } from '../errors.ts'
+import { isMillraceError, MillraceError, messageOf } from '../errors.ts'
 import type { CanonicalBatch } from '../kafka/batch.ts'
 import { readRecords } from '../kafka/read-records.ts'
 import { withTrueMaxTimestamp } from '../segment/max-timestamp.ts'
@@ -28,6 +28,13 @@ export interface SealCalls {
   entries(stream: StreamKey, from: number, to: number, bytes: number): WalEntry[]
   build(plan: SegmentPlan, rows: readonly WalEntry[], file: string): SegmentResult
   identify(row: WalEntry): BatchIdentity
+  /** Those of some rows that cannot be read, and why. */
+  unreadable(rows: readonly WalEntry[]): UnreadableRow[]
+}
+
+export interface UnreadableRow {
+  readonly row: WalEntry
+  readonly reason: string
 }
 
 /** What the thread is started with. */
@@ -54,18 +61,38 @@ const calls: SealCalls = {
     const { crc, recordCount, producerId, producerEpoch, baseSequence } = batch.header
     const correctedCrc = withTrueMaxTimestamp(batch, readRecords(batch, maxDecompressedBytes)).header.crc
     return { crc, correctedCrc, recordCount, producerId, producerEpoch, baseSequence }
-  }
+  },
+
+  unreadable: rows =>
+    rows.flatMap(row => {
+      try {
+        readBatch(row)
+        return []
+      } catch (error) {
+        return isMillraceError(error, 'WAL_CORRUPT') ? { row, reason: error.message } : []
+      }
+    })
 }
 
 function* batches(rows: readonly WalEntry[]): Generator<SegmentBatch> {
   for (const row of rows) yield { batch: readBatch(row), fromBroker: (row.flags & FrameFlag.FETCHED) !== 0 }
 }
 
-/** Throws WAL_CORRUPT, BATCH_CORRUPT. */
+/** Throws WAL_CORRUPT, also where the disk says that it cannot read, BATCH_CORRUPT. */
 function readBatch(row: WalEntry): CanonicalBatch {
-  const batch = WalRecord.toCanonical(reader.read(row))
+  const batch = WalRecord.toCanonical(read(row))
   if (batch === null) throw new MillraceError('WAL_CORRUPT', `a single record lies among batches, at ${row.baseOffset}`)
   return batch
+}
+
+function read(row: WalEntry): WalRecord {
+  try {
+    return reader.read(row)
+  } catch (cause) {
+    if ((cause as NodeJS.ErrnoException).code !== 'EIO') throw cause
+    const where = `WAL file ${row.file}: frame ${row.id}, at byte ${row.position}`
+    throw new MillraceError('WAL_CORRUPT', `${where}: ${messageOf(cause)}`, { cause })
+  }
 }
 
 export interface SealRequest {

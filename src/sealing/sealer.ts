@@ -7,7 +7,7 @@ import type { Archive, Chain } from '../archive/archive.ts'
 import { segmentKey } from '../archive/layout.ts'
 import type { WarmSegments } from '../archive/warm-segments.ts'
 import type { Gap, GapReason, SegmentManifest } from '../segment/manifest.ts'
-import type { SegmentPlan } from '../segment/writer.ts'
+import type { SegmentPlan, SegmentResult } from '../segment/writer.ts'
 import { FrameFlag } from '../wal/frame.ts'
 import type { WalEntry } from '../wal/reader.ts'
 import type { StreamKey } from '../wal/stream.ts'
@@ -17,6 +17,7 @@ import { Releaser } from './release.ts'
 import type { SegmentBuilder } from './segment-builder.ts'
 import type { OffsetRange, SettleOptions } from './settle.ts'
 import { cut, settle } from './settle.ts'
+import { giveUpUnreadable, giveUpUnseen } from './unreadable.ts'
 
 export interface SealerParts {
   readonly wal: Wal
@@ -70,7 +71,8 @@ export class Sealer {
 
   /**
    * Archives the next segment of a stream: what was captured below the high watermark, up to `segment.bytes`. With
-   * `toHighWatermark` also what follows the last capture in the broker's log without having passed through the proxy.
+   * `toHighWatermark` also what follows the last capture in the broker's log without having passed through the proxy. What
+   * was captured and cannot be read any more is fetched from the broker, as if it had never been captured.
    */
   async sealNext(stream: StreamKey, { toHighWatermark }: { toHighWatermark: boolean }): Promise<SealStep> {
     const { archive, broker, builder, logger, warm, createdBy } = this.#parts
@@ -80,11 +82,14 @@ export class Sealer {
 
     const live = await this.#ahead(stream, chain.end)
     const ahead = live.filter(row => row.lastOffset < log.end)
-    if (ahead.length === 0) return { progressed: false, end: chain.end }
-    const from = chain.links.length === 0 ? ahead[0]!.baseOffset : chain.end
-    const lastCaptured = ahead.reduce((last, row) => Math.max(last, row.lastOffset), -1)
     // What follows the last capture is looked for only when all captures are in this segment.
     const isAll = size(live) < this.#windowBytes
+    // By the WAL's own account: what cannot be read was captured all the same.
+    const held = this.#parts.wal.needed(stream, log.end).filter(row => isInside(row, chain.end, log.end))
+    const lastCaptured = (isAll ? held : ahead).reduce((last, row) => Math.max(last, row.lastOffset), -1)
+    if (lastCaptured < 0) return { progressed: false, end: chain.end }
+    const first = held.reduce((least, row) => Math.min(least, row.baseOffset), lastCaptured)
+    const from = chain.links.length === 0 ? first : chain.end
     const to = toHighWatermark && log.exists && isAll ? log.end : lastCaptured + 1
     // Kafka's indexes hold 31 bits: so long a way to the first capture becomes a segment of its own, which is only a gap.
     const leaps = from - chain.end > MAX_GAP_BEFORE_BATCHES
@@ -104,7 +109,13 @@ export class Sealer {
       openTransactions: previous?.openTransactions ?? [],
       createdBy
     }
-    const segment = await builder.build(plan, rows, this.#fileFor(stream, plan.baseOffset))
+    let segment: SegmentResult
+    try {
+      segment = await builder.build(plan, rows, this.#fileFor(stream, plan.baseOffset))
+    } catch (error) {
+      await giveUpUnreadable(this.#parts, stream, rows, error)
+      return await this.sealNext(stream, { toHighWatermark })
+    }
     const grown = await archive.append(stream, segment)
     if (grown === null) {
       rmSync(segment.path, { force: true })
@@ -134,7 +145,7 @@ export class Sealer {
     const { archive, createdBy } = this.#parts
     const chain = await archive.walk(stream)
     if (chain.root !== null) return chain
-    const firstCaptured = (await this.#live(stream, 0, Number.MAX_SAFE_INTEGER, 1))[0]?.baseOffset ?? 0
+    const firstCaptured = this.#parts.wal.firstUnreleased(stream) ?? 0
     const root = await archive.createRoot(
       stream,
       Math.min(log.exists ? log.start : firstCaptured, firstCaptured),
@@ -143,11 +154,22 @@ export class Sealer {
     return { ...chain, root, end: root.baseOffset }
   }
 
-  /** Lets go of everything below the archive's end. */
+  /** Lets go of everything below the archive's end, in the end also of what cannot be read: there is nothing to compare. */
   async #releaseBehind(chain: Chain): Promise<void> {
-    const first = this.#parts.wal.firstUnreleased(chain.stream)
-    if (first === undefined || first >= chain.end) return
-    await this.#releaser.release(chain, await this.#live(chain.stream, first, chain.end, Number.MAX_SAFE_INTEGER))
+    const { stream, end } = chain
+    const { wal } = this.#parts
+    const first = wal.firstUnreleased(stream)
+    if (first === undefined || first >= end) return
+    const held = wal.needed(stream, end) // before the look, which then shows all of it that can be read
+    const live = await this.#live(stream, first, end, Number.MAX_SAFE_INTEGER)
+    try {
+      await this.#releaser.release(chain, live)
+    } catch (error) {
+      await giveUpUnreadable(this.#parts, stream, live, error)
+      return await this.#releaseBehind(chain)
+    }
+    giveUpUnseen(this.#parts, stream, held)
+    wal.release(held)
   }
 
   /** The captures from an offset on that one segment, and some more, has room for. */
@@ -158,7 +180,8 @@ export class Sealer {
 
   async #live(stream: StreamKey, from: number, to: number, bytes: number): Promise<WalEntry[]> {
     const entries = await this.#parts.builder.entries(stream, from, to, bytes)
-    return entries.filter(({ file, id }) => !this.#parts.wal.isReleased(file, id))
+    const { wal } = this.#parts
+    return entries.filter(row => !wal.isReleased(row.file, row.id) && wal.isAsAppended(row))
   }
 
   /** Captures may be there twice, as captured and as fetched. */
@@ -213,6 +236,14 @@ export class Sealer {
   #fileFor({ topicId, partition }: StreamKey, offset: number): string {
     return path.join(this.#parts.directory, `${topicId}-${partition}-${offset}.tar.gz`)
   }
+}
+
+function isInside(
+  { baseOffset, lastOffset }: Pick<WalEntry, 'baseOffset' | 'lastOffset'>,
+  from: number,
+  to: number
+): boolean {
+  return baseOffset >= from && lastOffset < to
 }
 
 function size(line: readonly WalEntry[]): number {

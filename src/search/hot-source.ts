@@ -1,7 +1,7 @@
 // Records of one partition that only the WAL has: indexed on the way, in slices of bounded size, by the very index that
 // segments carry, so that they match as they will when they are archived.
 
-import { MillraceError } from '../errors.ts'
+import { isMillraceError, MillraceError } from '../errors.ts'
 import type { BatchHeader } from '../kafka/batch.ts'
 import { readRecords } from '../kafka/read-records.ts'
 import type { KafkaRecord } from '../kafka/records.ts'
@@ -49,7 +49,7 @@ export class HotSource implements RecordSource {
     for (let next = 0; next < inside.length; ) {
       const builder = new SearchIndexBuilder(':memory:')
       for (let bytes = 0; next < inside.length && bytes < SLICE_BYTES; next++) {
-        const { records } = this.#records(inside[next]!)
+        const records = this.#readable(inside[next]!)
         if (records === null) this.notSearched++
         for (const record of records ?? []) {
           if (!isSelected(record, selection)) continue
@@ -73,6 +73,16 @@ export class HotSource implements RecordSource {
       for (const record of records ?? []) {
         if (wanted.has(record.offset)) yield foundRecord(this.stream, timestampType, record, 'hot')
       }
+    }
+  }
+
+  /** The records of an entry; null where they cannot be read, also when the WAL's file is damaged there. */
+  #readable(entry: WalEntry): HotRecords['records'] {
+    try {
+      return this.#records(entry).records
+    } catch (error) {
+      if (isMillraceError(error, 'WAL_CORRUPT')) return null
+      throw error
     }
   }
 

@@ -1,5 +1,5 @@
-// Memory that both threads see, for the frames of appends. What is given back is used again, latest first: fresh memory costs a
-// page fault every 4 KiB, which was a third of an append (docs/formats.md says nothing of it: it never leaves the process).
+// Memory that both threads see, for the frames of appends. What is given back is used again, latest first: fresh memory costs
+// a page fault every 4 KiB.
 
 /** Buffers smaller than this are not worth a size of their own. */
 const LEAST_BYTES = 4096

@@ -14,7 +14,7 @@ export const lockPath = (directory: string): string => join(directory, 'lock.db'
 export function listFiles(directory: string, kind: 'wal' | 'draft' | 'damaged' | 'db'): number[] {
   return readdirSync(directory)
     .flatMap(name => {
-      const [, number, extension] = /^(\d+)\.(\w+)$/.exec(name) ?? []
+      const [, number, extension] = /^([1-9]\d{0,14})\.(\w+)$/.exec(name) ?? []
       return extension === kind ? [Number(number)] : []
     })
     .sort((a, b) => a - b)

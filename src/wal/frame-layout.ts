@@ -1,11 +1,12 @@
 // Lays out all frames of one append in one buffer, for the WAL thread to read: the one copy that a batch goes through.
+import { isMillraceError, MillraceError } from '../errors.ts'
 import type { BufferPool } from './buffer-pool.ts'
-import { batchFrameBytes, layBatchFrame, streamPrefix } from './frame.ts'
+import { batchFrameBytes, layBatchFrame, sealBatchFrame, streamPrefix } from './frame.ts'
 import type { CapturedBatch, FrameRef } from './messages.ts'
 import type { StreamKey } from './stream.ts'
 import { streamId } from './stream.ts'
 
-/** Copies the batches into frames whose CRCs are still open. Throws BATCH_CORRUPT for a batch that is too short. */
+/** Copies the batches into frames. Throws BATCH_CORRUPT for a batch that is too short, or fails its CRC. */
 export function layFrames(
   batches: readonly CapturedBatch[],
   numbers: StreamNumbers,
@@ -15,17 +16,33 @@ export function layFrames(
   const sizes = batches.map((batch, i) => batchFrameBytes(streams[i]!.prefix, batch))
   const bytes = sizes.reduce((sum, size) => sum + size, 0)
   const frames = pool.take(bytes)
-  const target = Buffer.from(frames)
-  let start = 0
-  const refs = batches.map((batch, i): FrameRef => {
-    const { number, prefix } = streams[i]!
-    const { baseOffset, lastOffset, flags } = batch
-    const begin = layBatchFrame(target, start, sizes[i]!, prefix, batch)
-    const ref = { stream: number, start, batch: begin, end: start + sizes[i]!, baseOffset, lastOffset, flags }
-    start = ref.end
-    return ref
-  })
-  return { frames, bytes, refs }
+  try {
+    let start = 0
+    const refs = batches.map((batch, i): FrameRef => {
+      const { number, prefix } = streams[i]!
+      const end = start + sizes[i]!
+      const { begin, crc } = layFrame(Buffer.from(frames, start, sizes[i]!), prefix, batch)
+      const { baseOffset, lastOffset, flags } = batch
+      const ref = { stream: number, start, batch: start + begin, end, baseOffset, lastOffset, crc, flags }
+      start = end
+      return ref
+    })
+    return { frames, bytes, refs }
+  } catch (error) {
+    pool.give(frames)
+    throw error
+  }
+}
+
+function layFrame(frame: Buffer, prefix: Buffer, batch: CapturedBatch): { begin: number; crc: number } {
+  const begin = layBatchFrame(frame, prefix, batch)
+  try {
+    return { begin, crc: sealBatchFrame(frame, begin) }
+  } catch (error) {
+    if (!isMillraceError(error, 'BATCH_CORRUPT')) throw error
+    const { topic, partition } = batch.stream
+    throw new MillraceError('BATCH_CORRUPT', `${topic}-${partition} at offset ${batch.baseOffset}: ${error.message}`)
+  }
 }
 
 interface StreamNumber {

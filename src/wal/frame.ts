@@ -2,7 +2,8 @@
 // The layout is written down byte by byte in docs/formats.md, "WAL frame"; any change of it is a new version.
 import { crc32c } from '@node-rs/crc32'
 import { MillraceError, messageOf } from '../errors.ts'
-import { assignBaseOffset, BATCH_HEADER_BYTES, CanonicalBatch } from '../kafka/batch.ts'
+import { assignBaseOffset, BATCH_HEADER_BYTES, batchSize, CanonicalBatch } from '../kafka/batch.ts'
+import { combineCrc32c } from '../kafka/crc32c.ts'
 import { Cursor, Sink, writeInt64 } from '../kafka/cursor.ts'
 import type { Header, KafkaRecord } from '../kafka/records.ts'
 import { array, bytes, int32, int64, string, struct, uuid } from '../kafka/wire.ts'
@@ -20,16 +21,16 @@ export const FrameFlag = {
   PROVISIONAL: 0x02
 } as const
 
-const at = { magic: 0, version: 2, flags: 3, length: 4, crc: 8 } as const
+export const at = { magic: 0, version: 2, flags: 3, length: 4, crc: 8 } as const
 /** Base offset, last offset and record count: what stands between a V2 frame's stream and its batch. */
 const RANGE_BYTES = 20
 /** Where in a batch its CRC stands. */
-const BATCH_CRC_AT = 17
+export const BATCH_CRC_AT = 17
 
-const plain = { version: 0, flexible: false }
+export const plain = { version: 0, flexible: false }
 const streamFields = { clusterId: string, topic: string, topicId: uuid, partition: int32 }
-const streamType = struct(streamFields)
-const rangeType = struct({ baseOffset: int64, lastOffset: int64, recordCount: int32 })
+export const streamType = struct(streamFields)
+export const rangeType = struct({ baseOffset: int64, lastOffset: int64, recordCount: int32 })
 const singleType = struct({
   offset: int64,
   timestamp: int64,
@@ -83,28 +84,22 @@ export function batchFrameBytes(prefix: Buffer, batch: CapturedBatch): number {
 }
 
 /**
- * Builds a V2 frame of `size` bytes in `target` at `start`, with the batch's base offset patched in and the CRC still
- * zero (`sealFrame`). Returns where the batch begins.
+ * Fills `frame`, which is as long as `batchFrameBytes` says, with the V2 frame of a batch, its base offset patched in and the
+ * frame's CRC still zero (`sealBatchFrame`). Returns where the batch begins.
  */
-export function layBatchFrame(
-  target: Buffer,
-  start: number,
-  size: number,
-  prefix: Buffer,
-  batch: CapturedBatch
-): number {
-  writeHeader(target, start, { version: 2, flags: batch.flags, size })
-  target.set(prefix, start + FRAME_HEADER_BYTES)
-  const range = start + FRAME_HEADER_BYTES + prefix.length
-  writeInt64(target, batch.baseOffset, range)
-  writeInt64(target, batch.lastOffset, range + 8)
-  target.writeInt32BE(batch.recordCount, range + 16)
+export function layBatchFrame(frame: Buffer, prefix: Buffer, batch: CapturedBatch): number {
+  writeHeader(frame, { version: 2, flags: batch.flags })
+  frame.set(prefix, FRAME_HEADER_BYTES)
+  const range = FRAME_HEADER_BYTES + prefix.length
+  writeInt64(frame, batch.baseOffset, range)
+  writeInt64(frame, batch.lastOffset, range + 8)
+  frame.writeInt32BE(batch.recordCount, range + 16)
   let position = range + RANGE_BYTES
   for (const chunk of batch.chunks) {
-    target.set(chunk, position)
+    frame.set(chunk, position)
     position += chunk.length
   }
-  assignBaseOffset(target, range + RANGE_BYTES, batch.baseOffset)
+  assignBaseOffset(frame, range + RANGE_BYTES, batch.baseOffset)
   return range + RANGE_BYTES
 }
 
@@ -120,7 +115,7 @@ function encodeSingle({ headers, ...record }: SingleRecord): Buffer {
   const named = headers.map(([key, value]) => ({ key: Buffer.from(key, 'utf8'), value }))
   singleType.write(sink, { ...record, headers: named }, plain)
   const frame = sink.finish()
-  writeHeader(frame, 0, { version: 1, flags: record.flags, size: frame.length })
+  writeHeader(frame, { version: 1, flags: record.flags })
   sealFrame(frame)
   return frame
 }
@@ -129,20 +124,42 @@ function encodeBatchRecord({ batch, ...record }: BatchRecord): Buffer {
   const captured = { ...record, chunks: [batch] }
   const prefix = streamPrefix(record.stream)
   const frame = Buffer.alloc(batchFrameBytes(prefix, captured))
-  layBatchFrame(frame, 0, frame.length, prefix, captured)
+  layBatchFrame(frame, prefix, captured)
   sealFrame(frame)
   return frame
 }
 
-function writeHeader(target: Buffer, start: number, header: { version: number; flags: number; size: number }): void {
-  target.writeUInt16BE(FRAME_MAGIC, start + at.magic)
-  target[start + at.version] = header.version
-  target[start + at.flags] = header.flags
-  target.writeUInt32BE(header.size - FRAME_HEADER_BYTES, start + at.length)
+function writeHeader(frame: Buffer, { version, flags }: { version: number; flags: number }): void {
+  frame.writeUInt16BE(FRAME_MAGIC, at.magic)
+  frame[at.version] = version
+  frame[at.flags] = flags
+  frame.writeUInt32BE(frame.length - FRAME_HEADER_BYTES, at.length)
+}
+
+/** A batch's CRC covers it from here on. */
+export const BATCH_CRC_START = 21
+
+/**
+ * Fills in the CRC of a V2 frame whose batch begins at `start`, from the batch's own, which is checked: each byte is read once.
+ * Returns the batch's CRC. Throws BATCH_CORRUPT when its size or its CRC is not what its header says.
+ */
+export function sealBatchFrame(frame: Buffer, start: number): number {
+  const batch = frame.subarray(start)
+  const size = batchSize(batch)
+  if (size !== batch.length) {
+    throw new MillraceError('BATCH_CORRUPT', `a batch says it has ${size} bytes (got ${batch.length})`)
+  }
+  const stated = batch.readUInt32BE(BATCH_CRC_AT)
+  const crc = crc32c(batch.subarray(BATCH_CRC_START))
+  if (crc !== stated)
+    throw new MillraceError('BATCH_CORRUPT', `a batch fails its CRC: stored ${hex(stated)}, computed ${hex(crc)}`)
+  const head = crc32c(frame.subarray(FRAME_HEADER_BYTES, start + BATCH_CRC_START), crc32c(frame.subarray(0, at.crc)))
+  frame.writeUInt32BE(combineCrc32c(head, crc, batch.length - BATCH_CRC_START), at.crc)
+  return crc
 }
 
 /** Fills in a frame's CRC over its final bytes. */
-export function sealFrame(frame: Buffer): void {
+function sealFrame(frame: Buffer): void {
   frame.writeUInt32BE(frameCrc(frame), at.crc)
 }
 
@@ -159,7 +176,7 @@ function verifyChecksum(bytes: Uint8Array): boolean {
 
 /**
  * Decodes a frame of either version and checks its CRC. Buffers in the result are views.
- * Throws WAL_CORRUPT that says what is wrong; `where` names the place, as in "wal/3.db row 17".
+ * Throws WAL_CORRUPT that says what is wrong; `where` names the place, as in "wal/3.wal: frame 17".
  */
 function decode(bytes: Uint8Array, where = 'WAL frame'): WalRecord {
   const frame = view(bytes)
@@ -205,66 +222,9 @@ function decodeBatch(frame: Buffer): BatchRecord {
   return { version: 2, flags: frame[at.flags]!, stream, ...range, batch: cursor.take(cursor.remaining) }
 }
 
-/** What a frame's first bytes say of it. */
-export interface FrameHead {
-  readonly stream: StreamKey
-  readonly flags: number
-  readonly baseOffset: number
-  readonly lastOffset: number
-  /** The batch's own CRC-32C; that of the frame for a single record. */
-  readonly crc: number
-  /** Bytes of the batch or the single record. */
-  readonly bytes: number
-}
-
-/** As many bytes of a frame as its head takes, for cluster ids of up to 600 bytes; Kafka's have 22. */
-export const HEAD_BYTES = 1024
-
 /** The size of the frame that begins so, from its header. */
 export function frameSize(header: Buffer): number {
   return FRAME_HEADER_BYTES + header.readUInt32BE(at.length)
-}
-
-/** Reads frame heads; equal streams come out as the same object, which is what makes it quick. */
-export class HeadReader {
-  readonly #streams = new Map<string, StreamKey>()
-
-  /**
-   * The head of a frame of `length` bytes, from its first `HEAD_BYTES`, or as many as it has. Its CRC is not looked at.
-   * Throws WAL_CORRUPT for what cannot be the head of such a frame.
-   */
-  read(start: Buffer, length: number): FrameHead {
-    const version = start[at.version]
-    const known = version === 1 || version === 2
-    if (start.readUInt16BE(at.magic) !== FRAME_MAGIC || frameSize(start) !== length || !known) {
-      throw new MillraceError('WAL_CORRUPT', `no frame of ${length} bytes begins there`)
-    }
-    try {
-      const cursor = new Cursor(start, FRAME_HEADER_BYTES)
-      const stream = this.#stream(cursor)
-      const flags = start[at.flags]!
-      if (version === 1) {
-        const offset = int64.read(cursor, plain)
-        const crc = start.readUInt32BE(at.crc)
-        return { stream, flags, baseOffset: offset, lastOffset: offset, crc, bytes: length - cursor.position }
-      }
-      const { baseOffset, lastOffset } = rangeType.read(cursor, plain)
-      const bytes = length - cursor.position
-      return { stream, flags, baseOffset, lastOffset, crc: start.readUInt32BE(cursor.position + BATCH_CRC_AT), bytes }
-    } catch (cause) {
-      throw new MillraceError('WAL_CORRUPT', `a frame of ${length} bytes is no frame: ${messageOf(cause)}`, { cause })
-    }
-  }
-
-  #stream(cursor: Cursor): StreamKey {
-    const start = cursor.position
-    for (let strings = 0; strings < 2; strings++) cursor.advance(cursor.buffer.readUInt16BE(cursor.advance(2)))
-    cursor.advance(20)
-    const id = cursor.buffer.toString('latin1', start, cursor.position)
-    let stream = this.#streams.get(id)
-    if (stream === undefined) this.#streams.set(id, (stream = streamType.read(new Cursor(cursor.buffer, start), plain)))
-    return stream
-  }
 }
 
 /** The batch of a V2 record, its own CRC checked (a view); null for a single record. Throws BATCH_CORRUPT or BATCH_UNSUPPORTED. */

@@ -10,7 +10,7 @@ export interface StreamState {
   readonly firstOffset: number
   /** The highest offset appended, released or not. */
   readonly lastOffset: number
-  /** Bytes of the batches, without frames and pages. */
+  /** Bytes of the batches, without their frames. */
   readonly unreleasedBytes: number
   readonly unreleasedBatches: number
   /** When the oldest of them was appended, in epoch ms. */
@@ -22,6 +22,9 @@ export interface RowPlace {
   readonly file: number
   readonly id: number
 }
+
+/** A row by its place, and what was appended there. */
+export type PlacedRow = RowPlace & Pick<StoredRow, 'baseOffset' | 'lastOffset' | 'bytes'>
 
 interface Totals {
   firstOffset: number
@@ -70,8 +73,9 @@ export class Ledger {
   /** The oldest file, not one of the newest two, of which less than a tenth is needed, and what is needed of it. */
   sparseFile(): { readonly file: number; readonly rows: readonly StoredRow[] } | undefined {
     const held = [...this.#files].filter(([, { deleting }]) => !deleting)
-    for (const [file, { live, liveBytes, bytesOnDisk, rows, isReleased }] of held.slice(0, -2)) {
+    for (const [file, { live, liveBytes, bytesOnDisk, rows, isReleased, unreadable }] of held.slice(0, -2)) {
       if (live === 0 || liveBytes * SPARSE_PART >= bytesOnDisk) continue
+      if (unreadable.values().some(id => !isReleased(id))) continue // it cannot be copied, and is archived from elsewhere
       return { file, rows: rows.filter(({ id }) => !isReleased(id)) }
     }
     return undefined
@@ -162,9 +166,36 @@ export class Ledger {
     }
   }
 
+  /** Takes note that rows cannot be read. They stay needed until they are released. */
+  giveUp(places: readonly RowPlace[]): void {
+    for (const { file, id } of places) this.#files.get(file)?.unreadable.add(id)
+  }
+
+  /** Also true for what cannot be read. */
   isReleased({ file, id }: RowPlace): boolean {
     const held = this.#files.get(file)
-    return held === undefined ? file < this.#newest : held.isReleased(id)
+    return held === undefined ? file < this.#newest : held.isReleased(id) || held.unreadable.has(id)
+  }
+
+  /** Whether a row is what was appended at its place, as far as is known yet. */
+  isAsAppended({ file, id, baseOffset, lastOffset, bytes }: PlacedRow): boolean {
+    const row = this.#files.get(file)?.row(id)
+    if (row === undefined) return true
+    return row.baseOffset === baseOffset && row.lastOffset === lastOffset && row.bytes === bytes
+  }
+
+  /** The rows of a stream that begin below an offset and are not released, those too that cannot be read. */
+  needed(stream: number, below: number): PlacedRow[] {
+    const needed: PlacedRow[] = []
+    for (const [file, { live, rows, isReleased }] of this.#files) {
+      if (live === 0) continue
+      for (const row of rows) {
+        if (row.stream !== stream || row.baseOffset >= below || isReleased(row.id)) continue
+        const { id, baseOffset, lastOffset, bytes } = row
+        needed.push({ file, id, baseOffset, lastOffset, bytes })
+      }
+    }
+    return needed
   }
 
   /** The files, not the newest, of which nothing is needed; each is named once. */
@@ -176,6 +207,11 @@ export class Ledger {
       spent.push(file)
     }
     return spent
+  }
+
+  /** A file that `takeSpent` named is still there. */
+  keep(file: number): void {
+    this.#files.get(file)!.deleting = false
   }
 
   forget(file: number): void {
@@ -229,6 +265,8 @@ class FileRows {
   liveBytes = 0
   deleting = false
   readonly rows: StoredRow[] = []
+  /** Their ids, also when they are released. */
+  readonly unreadable = new Set<number>()
   #released = new Uint32Array(64)
 
   constructor(bytesOnDisk: number) {

@@ -32,6 +32,8 @@ export interface FrameRef {
   readonly end: number
   readonly baseOffset: number
   readonly lastOffset: number
+  /** The batch's own CRC. */
+  readonly crc: number
   readonly flags: number
 }
 
@@ -45,8 +47,6 @@ export interface AppendRequest {
   readonly refs: readonly FrameRef[]
   /** Streams that the thread has not heard of: their numbers are the places in one list that both sides keep. */
   readonly streams: readonly StreamKey[]
-  /** No other append was under way when it was sent. */
-  readonly isAlone: boolean
   /** Store also what is there already. */
   readonly keepRepeats: boolean
   /** Take the disk's reserve too. */
@@ -66,6 +66,7 @@ export interface MoveRequest {
 export type Request =
   | AppendRequest
   | MoveRequest
+  | { readonly kind: 'damaged'; readonly file: number }
   | { readonly kind: 'delete'; readonly file: number }
   | { readonly kind: 'rotate' }
   | { readonly kind: 'close' }
@@ -93,7 +94,9 @@ export interface RecoveredFile extends FileState {
   /** The bytes of a last commit that was never finished. */
   readonly tornBytes: number
   readonly rows: readonly StoredRow[]
-  /** The ids of the frames that cannot be read. */
+  /** The ids of those rows that cannot be read, though it is known what they held. */
+  readonly lost: readonly number[]
+  /** The ids of the other frames that cannot be read. */
   readonly unreadable: readonly number[]
   readonly damage: readonly PlainError[]
 }
@@ -131,7 +134,10 @@ export type Report =
   | { readonly kind: 'failing'; readonly error: PlainError }
   | { readonly kind: 'healthy'; readonly newest: FileState }
   | { readonly kind: 'opened'; readonly newest: FileState }
-  | { readonly kind: 'deleted'; readonly file: number }
+  /** `setAside` is where a damaged file is now. */
+  | { readonly kind: 'deleted'; readonly file: number; readonly setAside: string | undefined }
+  /** It is still there, and is tried again with the next release. */
+  | { readonly kind: 'undeleted'; readonly file: number; readonly error: PlainError }
 
 export interface PlainError {
   readonly code: ErrorCode

@@ -1,11 +1,11 @@
 // Reads the WAL from other threads and other processes, beside the thread that writes it. Files that are deleted meanwhile are
 // archived, and left out.
-import { MillraceError } from '../errors.ts'
+import { isMillraceError, MillraceError } from '../errors.ts'
 import type { IndexedRow } from './file-index.ts'
 import { FileIndex } from './file-index.ts'
 import { listFiles, walPath } from './files.ts'
 import type { WalRecord } from './frame.ts'
-import { HeadReader } from './frame.ts'
+import { HeadReader } from './frame-head.ts'
 import { cutShort, provenEnds } from './recovery.ts'
 import type { FrameCheck, WalEntry } from './rows.ts'
 import { readEntry, readFrame, scanRows } from './rows.ts'
@@ -65,13 +65,24 @@ export class WalReader implements Disposable {
     let bytes = 0
     const rows = this.#refresh().map(open => rowsOf(open, id, fromOffset, toOffset))
     for (const { open, row } of byBase(rows)) {
-      const entry = readEntry(open.read, open.index.place(row.id), this.#heads)
-      if (entry.lastOffset < fromOffset) continue
+      const entry = this.#entryOf(open, row)
+      if (entry === undefined || entry.lastOffset < fromOffset) continue
       found.push(entry)
       bytes += entry.bytes
       if (bytes > maxBytes) break
     }
     return found
+  }
+
+  /** Undefined where the frame's head does not say any more what it said when it was indexed. */
+  #entryOf({ read, index }: OpenFile, { id, base }: IndexedRow): WalEntry | undefined {
+    try {
+      const entry = readEntry(read, index.place(id), this.#heads)
+      return entry.baseOffset === base ? entry : undefined
+    } catch (error) {
+      if (isMillraceError(error, 'WAL_CORRUPT')) return undefined
+      throw error
+    }
   }
 
   /**
@@ -107,7 +118,7 @@ export class WalReader implements Disposable {
 
   #closeAllBut(files: readonly number[]): void {
     for (const [file, { read }] of this.#open) {
-      if (files.includes(file)) continue
+      if (files.includes(file) && !read.isReplaced) continue
       read.close()
       this.#open.delete(file)
     }
@@ -139,14 +150,22 @@ export class WalReader implements Disposable {
       open.index = new FileIndex()
       open.indexed = SCAN_START
     }
-    const scan = scanRows(read, open.indexed, { heads: this.#heads, end, isSettled: false, whole: false })
-    for (;;) {
-      const { done, value } = scan.next()
-      if (done) {
-        open.indexed = value
-        return
+    const isSettled = proven !== undefined
+    const scan = scanRows(read, open.indexed, { heads: this.#heads, end, isSettled, whole: false })
+    try {
+      for (;;) {
+        const { done, value } = scan.next()
+        if (done) {
+          open.indexed = value
+          return
+        }
+        if (value.key !== undefined && value.entry !== undefined) open.index.add(this.#idOf(value.key), value.entry)
       }
-      if (value.key !== undefined && value.entry !== undefined) open.index.add(this.#idOf(value.key), value.entry)
+    } catch (error) {
+      open.index = new FileIndex()
+      open.indexed = SCAN_START
+      if (read.size >= end) throw error
+      this.#index(open, proven) // a commit that failed was cut off while it was looked at
     }
   }
 

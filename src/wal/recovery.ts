@@ -3,8 +3,8 @@
 import { rmSync } from 'node:fs'
 import { MillraceError } from '../errors.ts'
 import { FileIndex } from './file-index.ts'
-import { draftPath, listFiles } from './files.ts'
-import { HeadReader } from './frame.ts'
+import { draftPath, listFiles, syncPath } from './files.ts'
+import { HeadReader } from './frame-head.ts'
 import type { PlainError, RecoveredFile, StoredRow } from './messages.ts'
 import { toPlain } from './messages.ts'
 import { scanRows } from './rows.ts'
@@ -35,7 +35,7 @@ export interface LiveFile {
   readonly read: WalFile
   readonly index: FileIndex<number>
   /** Something in it cannot be read: it is set aside, not deleted, when nothing of it is needed. */
-  readonly isDamaged: boolean
+  isDamaged: boolean
 }
 
 export interface Recovered {
@@ -54,6 +54,9 @@ export function recoverFiles(directory: string, streams: StreamTable): Recovered
   const opened: WalFile[] = []
   try {
     for (const file of listFiles(directory, 'wal')) opened.push(new WalFile(directory, file))
+    // A process that was killed may have left a commit in the system's memory alone: from here on it counts as stored.
+    const newest = opened.at(-1)
+    if (newest !== undefined) syncPath(newest.path)
     const ends = provenEnds(opened)
     const found = opened.map(file => recoverFile(file, ends.get(file.file), streams))
     const { file, bytes } = found.at(-1)?.recovered ?? { file: 0, bytes: 0 }
@@ -84,6 +87,7 @@ function recoverFile(file: WalFile, proven: number | undefined, streams: StreamT
   const rows: StoredRow[] = []
   const damage: PlainError[] = []
   const unreadable: number[] = []
+  const lost: number[] = []
   if (file.headerError !== undefined) damage.push(toPlain(file.headerError))
   const end = Math.min(size, proven ?? size)
   const scan = scanRows(file, SCAN_START, {
@@ -94,16 +98,15 @@ function recoverFile(file: WalFile, proven: number | undefined, streams: StreamT
   })
   let next = scan.next()
   for (; !next.done; next = scan.next()) {
-    const { key, entry, error } = next.value
-    if (error !== undefined) {
-      damage.push(toPlain(error))
-      if (entry !== undefined) unreadable.push(entry.id)
-    } else if (key !== undefined && entry !== undefined) {
-      const stream = streams.numberOf(key)
-      index.add(stream, entry)
-      const { id, baseOffset, lastOffset, bytes, appendedMs } = entry
-      rows.push({ id, stream, baseOffset, lastOffset, bytes, appendedMs })
-    }
+    const { key, entry, error, isInBatch } = next.value
+    if (error !== undefined) damage.push(toPlain(error))
+    if (key === undefined || entry === undefined) continue
+    const { id, baseOffset, lastOffset, bytes, appendedMs } = entry
+    if (error !== undefined) (isInBatch ? lost : unreadable).push(id)
+    if (error !== undefined && !isInBatch) continue
+    const stream = streams.numberOf(key)
+    if (error === undefined) index.add(stream, entry)
+    rows.push({ id, stream, baseOffset, lastOffset, bytes, appendedMs })
   }
   if (proven !== undefined && size < proven) {
     damage.push(toPlain(cutShort(file.path, size, proven)))
@@ -112,7 +115,7 @@ function recoverFile(file: WalFile, proven: number | undefined, streams: StreamT
   const tornBytes = proven === undefined ? size - bytes : 0
   return {
     live: { read: file, index, isDamaged: damage.length > 0 },
-    recovered: { file: file.file, bytesOnDisk: size, bytes, tornBytes, rows, unreadable, damage }
+    recovered: { file: file.file, bytesOnDisk: size, bytes, tornBytes, rows, lost, unreadable, damage }
   }
 }
 

@@ -1,8 +1,11 @@
 // The rows of a WAL file: what is known of each of its frames. A scan looks at frames whole, for a start and for `verify`, or
 // only at their heads, for readers beside a writer.
+import { crc32c } from '@node-rs/crc32'
 import { MillraceError, messageOf } from '../errors.ts'
-import type { HeadReader } from './frame.ts'
-import { FRAME_HEADER_BYTES, frameSize, HEAD_BYTES, WalRecord } from './frame.ts'
+import { BATCH_HEADER_BYTES } from '../kafka/batch.ts'
+import { BATCH_CRC_START, FRAME_HEADER_BYTES, frameSize, WalRecord } from './frame.ts'
+import type { HeadReader } from './frame-head.ts'
+import { HEAD_BYTES } from './frame-head.ts'
 import type { StreamKey } from './stream.ts'
 import { streamId } from './stream.ts'
 import type { FramePlace, ScanPoint, WalFile } from './wal-file.ts'
@@ -30,6 +33,8 @@ export interface FrameCheck {
   readonly key?: StreamKey
   readonly entry?: WalEntry
   readonly error?: MillraceError
+  /** The damage is in the batch itself: what the head before it says still holds. */
+  readonly isInBatch?: boolean
 }
 
 export interface ScanOptions {
@@ -44,11 +49,13 @@ export interface ScanOptions {
 
 /** How much is read at once where frames are read one after the other. */
 const READ_AHEAD_BYTES = 1024 * 1024
+/** A batch's length counts from here on. */
+const BATCH_LENGTH_END = 12
 
 /** The outcomes for all frames from a point on, by id. Returns the point from which a later scan goes on. */
 export function* scanRows(file: WalFile, from: ScanPoint, options: ScanOptions): Generator<FrameCheck, ScanPoint> {
   const { end, isSettled } = options
-  const scan = file.scan(from, end)
+  const scan = file.scan(from, end, isSettled)
   for (;;) {
     const { done, value } = scan.next()
     if (done) return value
@@ -76,11 +83,21 @@ function checkFrame(file: WalFile, place: FramePlace, { heads, whole }: ScanOpti
       file: file.file,
       entry,
       key,
+      isInBatch: isInBatch(bytes.subarray(length - entry.bytes), entry),
       error: new MillraceError('WAL_CORRUPT', `${where}, fails its CRC; it says it is of ${name}`)
     }
   } catch (cause) {
     return { file: file.file, error: new MillraceError('WAL_CORRUPT', `${where}: ${messageOf(cause)}`, { cause }) }
   }
+}
+
+/**
+ * Whether the damage of a frame is in its batch, which begins as its head says and fails its own CRC. Where the batch is
+ * sound it is in the head, and nobody knows what the frame was.
+ */
+function isInBatch(batch: Buffer, { baseOffset, crc }: WalEntry): boolean {
+  if (batch.length < BATCH_HEADER_BYTES || batch.readBigInt64BE(0) !== BigInt(baseOffset)) return false
+  return batch.readInt32BE(8) === batch.length - BATCH_LENGTH_END && crc32c(batch.subarray(BATCH_CRC_START)) !== crc
 }
 
 /** What is known of a frame that is known to be there; reads its head. Throws WAL_CORRUPT. */

@@ -1,17 +1,17 @@
 // One WAL file, open for reading: its bytes by position, and a scan over its frames that goes on behind whatever is damaged.
-import { closeSync, fstatSync, openSync, readSync } from 'node:fs'
+import { closeSync, fstatSync, openSync, readSync, statSync } from 'node:fs'
 import { MillraceError } from '../errors.ts'
 import { walPath } from './files.ts'
-import { FRAME_HEADER_BYTES, FRAME_MAGIC, frameSize, HEAD_BYTES, WalRecord } from './frame.ts'
+import { FRAME_HEADER_BYTES, frameSize } from './frame.ts'
+import { HEAD_BYTES } from './frame-head.ts'
 import type { FileHeader, Mark } from './layout.ts'
 import {
   decodeFileHeader,
   decodeMark,
+  decodeMarkStart,
   FILE_HEADER_BYTES,
-  MARK_MAGIC,
   MARK_START_BYTES,
-  markBytes,
-  markSize
+  markBytes
 } from './layout.ts'
 
 /** A frame where it lies; nothing is known yet of whether its bytes are sound. */
@@ -37,7 +37,10 @@ export type Found =
   /** A commit that was never finished: the file ends within it. */
   | { readonly kind: 'torn'; readonly position: number; readonly end: number }
 
-const FRAME_MAGIC_BYTES = Buffer.from([FRAME_MAGIC >> 8, FRAME_MAGIC & 0xff])
+/** What both kinds of marks begin with. */
+const MARK_PREFIX = Buffer.from('MR')
+/** A disk fails to read so many bytes at once. */
+const BLOCK_BYTES = 4096
 
 /** How much is read at once where marks or frames are looked for. */
 const SEARCH_BYTES = 1024 * 1024
@@ -49,6 +52,8 @@ export class WalFile implements Disposable {
   readonly header: FileHeader | undefined
   readonly headerError: MillraceError | undefined
   readonly #fd: number
+  /** The header's, or where that is damaged, that of the first sound mark. */
+  #salt: bigint | undefined
   /** The last bytes that were read: frames are looked at one after the other. */
   #window: { readonly start: number; readonly bytes: Buffer } = { start: 0, bytes: Buffer.alloc(0) }
 
@@ -60,11 +65,16 @@ export class WalFile implements Disposable {
     try {
       const header = decodeFileHeader(this.#readUpTo(0, FILE_HEADER_BYTES), file, this.path)
       if (header instanceof MillraceError) this.headerError = header
-      else this.header = header
+      else [this.header, this.#salt] = [header, header.salt]
     } catch (error) {
       this.close()
       throw error
     }
+  }
+
+  /** Another file has its name by now: the folder was emptied, and numbers began anew. */
+  get isReplaced(): boolean {
+    return statSync(this.path, { throwIfNoEntry: false })?.ino !== fstatSync(this.#fd).ino
   }
 
   get size(): number {
@@ -104,79 +114,87 @@ export class WalFile implements Disposable {
     const bytes = Buffer.allocUnsafe(length)
     let done = 0
     while (done < length) {
-      const count = readSync(this.#fd, bytes, done, length - done, position + done)
+      const count = this.#readOrZeros(bytes, done, position + done)
       if (count === 0) break
       done += count
     }
     return bytes.subarray(0, done)
   }
 
+  /** What the disk cannot read becomes zeros, which no CRC fits: one bad block must not keep a worker from all else. */
+  #readOrZeros(bytes: Buffer, done: number, position: number): number {
+    try {
+      return readSync(this.#fd, bytes, done, bytes.length - done, position)
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'EIO') throw error
+      const count = Math.min(bytes.length - done, BLOCK_BYTES - (position % BLOCK_BYTES))
+      bytes.fill(0, done, done + count)
+      return count
+    }
+  }
+
   /**
-   * Every frame from a point on, up to `end`, and what is no frame; returns the point from which a later scan goes on. Where
-   * a mark is damaged, frames are found by their own magic and CRC, up to the next sound mark.
+   * Every frame from a point on, up to `end`, and what is no frame; returns the point from which a later scan goes on. A
+   * group is known by either of its marks, so one damaged place hides no frame that it does not touch.
    */
-  *scan({ position, nextId }: ScanPoint, end: number): Generator<Found, ScanPoint> {
+  *scan({ position, nextId }: ScanPoint, end: number, isSettled: boolean): Generator<Found, ScanPoint> {
     this.#window = { start: 0, bytes: Buffer.alloc(0) } // the file may have grown where it was looked at before
-    let appendedMs = 0
     for (;;) {
-      const mark = this.#markAt(position, end)
-      if (mark !== undefined) {
-        const groupEnd = endOf(mark)
-        if (groupEnd > end) break
-        appendedMs = mark.appendedMs
-        yield* framesOf(mark)
-        position = groupEnd
-        nextId = mark.firstId + mark.lengths.length
-        continue
-      }
-      const next = this.#nextMark(position + 1, end)
-      const salvaged = this.#salvage(position, next?.position ?? end)
-      if (next === undefined && salvaged.length === 0) break
-      for (const [i, { start, length }] of salvaged.entries()) {
-        if (start > position) yield { kind: 'damage', position, end: start }
-        const id = nextId + i
-        if (next === undefined || id < next.firstId) {
-          yield { kind: 'frame', place: { id, position: start, length, appendedMs: next?.appendedMs ?? appendedMs } }
-        }
-        position = start + length
-      }
-      nextId += salvaged.length
-      const sound = next?.position ?? end
+      const mark = this.#markAt(position, end) ?? this.#nextMark(position + 1, end)
+      if (mark === undefined) break
+      const size = markBytes(mark.lengths.length)
+      const groupEnd = endOf(mark)
+      // Where the mark behind the group tells of it, the one before it is damaged, and whatever is before that.
+      const sound = mark.atEnd ? mark.position + size : mark.position
       if (position < sound) yield { kind: 'damage', position, end: sound }
       position = sound
+      if (groupEnd > end && !isSettled) break
+      position = mark.position + size
+      for (const [i, length] of mark.lengths.entries()) {
+        if (position + length > end) break // the file was cut: what is whole of it counts
+        yield { kind: 'frame', place: { id: mark.firstId + i, position, length, appendedMs: mark.appendedMs } }
+        position += length
+      }
+      if (groupEnd > end) break
+      if (!mark.atEnd && this.#markAt(position, end) === undefined) {
+        yield { kind: 'damage', position, end: groupEnd }
+      }
+      position = groupEnd
+      nextId = mark.firstId + mark.lengths.length
     }
-    if (position < end) yield { kind: 'torn', position, end }
-    return { position, nextId }
+    if (position === end) return { position, nextId }
+    const isTorn = this.#isBegun(position, end)
+    yield { kind: isTorn ? 'torn' : 'damage', position, end }
+    return { position: isTorn ? position : end, nextId }
   }
 
-  #markAt(position: number, end: number): Mark | undefined {
-    if (position + MARK_START_BYTES > end) return undefined
-    const size = markSize(this.peek(position, MARK_START_BYTES, HEAD_BYTES))
-    if (size === undefined || position + size > end) return undefined
-    return decodeMark(this.peek(position, size, size), this.file, position)
+  /** Whether a commit may have left this, of which not all got to the disk: its mark, or less of it, or nothing yet. */
+  #isBegun(position: number, end: number): boolean {
+    if (position + MARK_START_BYTES > end) return true
+    const start = this.peek(position, MARK_START_BYTES, MARK_START_BYTES)
+    return start.every(byte => byte === 0) || decodeMarkStart(start, this.file, this.#salt)?.position === position
   }
 
-  /** The first sound mark of this file from `position` on. */
-  #nextMark(position: number, end: number): Mark | undefined {
-    for (const found of this.#find(MARK_MAGIC, position, end)) {
+  /** The sound mark that begins there; what it says of its group must fit its place. */
+  #markAt(at: number, end: number): (Mark & { readonly atEnd: boolean }) | undefined {
+    if (at + MARK_START_BYTES > end) return undefined
+    const start = decodeMarkStart(this.peek(at, MARK_START_BYTES, HEAD_BYTES), this.file, this.#salt)
+    if (start === undefined || at + start.size > end) return undefined
+    if (start.atEnd ? start.position < FILE_HEADER_BYTES || start.position >= at : start.position !== at)
+      return undefined
+    const mark = decodeMark(this.peek(at, start.size, start.size))
+    if (mark === undefined || (start.atEnd && endOf(mark) !== at + start.size)) return undefined
+    this.#salt ??= mark.salt
+    return { ...mark, atEnd: start.atEnd }
+  }
+
+  /** The next sound mark of this file from `position` on, of either kind. */
+  #nextMark(position: number, end: number): (Mark & { readonly atEnd: boolean }) | undefined {
+    for (const found of this.#find(MARK_PREFIX, position, end)) {
       const mark = this.#markAt(found, end)
       if (mark !== undefined) return mark
     }
     return undefined
-  }
-
-  /** The sound frames that lie between two positions. */
-  #salvage(position: number, end: number): { start: number; length: number }[] {
-    const frames: { start: number; length: number }[] = []
-    let after = position
-    for (const start of this.#find(FRAME_MAGIC_BYTES, position, end)) {
-      if (start < after || start + FRAME_HEADER_BYTES > end) continue
-      const length = frameSize(this.read(start, FRAME_HEADER_BYTES))
-      if (start + length > end || !WalRecord.verifyChecksum(this.read(start, length))) continue
-      frames.push({ start, length })
-      after = start + length
-    }
-    return frames
   }
 
   /** Every place from `position` on where some bytes begin that lie wholly before `end`. */
@@ -197,13 +215,5 @@ export class WalFile implements Disposable {
 }
 
 function endOf({ position, lengths }: Mark): number {
-  return lengths.reduce((sum, length) => sum + length, position + markBytes(lengths.length))
-}
-
-function* framesOf({ position, firstId, appendedMs, lengths }: Mark): Generator<Found> {
-  let start = position + markBytes(lengths.length)
-  for (const [i, length] of lengths.entries()) {
-    yield { kind: 'frame', place: { id: firstId + i, position: start, length, appendedMs } }
-    start += length
-  }
+  return lengths.reduce((sum, length) => sum + length, position + 2 * markBytes(lengths.length))
 }

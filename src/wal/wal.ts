@@ -6,7 +6,7 @@ import { MillraceError } from '../errors.ts'
 import { threadFile } from '../thread-file.ts'
 import { BufferPool } from './buffer-pool.ts'
 import { layFrames, StreamNumbers } from './frame-layout.ts'
-import type { RowPlace, StreamState } from './ledger.ts'
+import type { PlacedRow, RowPlace, StreamState } from './ledger.ts'
 import { Ledger } from './ledger.ts'
 import type { CapturedBatch, FileState, Report, Request, ThreadOptions } from './messages.ts'
 import { fromPlain } from './messages.ts'
@@ -15,7 +15,7 @@ import { reportOf } from './recovery-report.ts'
 import type { StreamKey } from './stream.ts'
 import { streamId } from './stream.ts'
 
-export type { RowPlace, StreamState } from './ledger.ts'
+export type { PlacedRow, RowPlace, StreamState } from './ledger.ts'
 export type { CapturedBatch } from './messages.ts'
 
 export interface WalOptions {
@@ -59,6 +59,7 @@ export class Wal implements AsyncDisposable {
   readonly #waiting = new Map<number, Waiting>()
   readonly #listeners = new Set<(health: WalHealth) => void>()
   readonly #commitListeners = new Set<(seconds: number) => void>()
+  readonly #setAsideListeners = new Set<(path: string) => void>()
   #appendFailures = 0
   #waitingBytes = 0
   #nextId = 1
@@ -81,7 +82,9 @@ export class Wal implements AsyncDisposable {
     for (const file of ready.recovered) {
       this.#ledger.sawFile(file)
       this.#ledger.add(file.file, file.rows)
-      this.#ledger.release(file.unreadable.map(id => ({ file: file.file, id }))) // nobody will read them
+      const places = (ids: readonly number[]) => ids.map(id => ({ file: file.file, id }))
+      this.#ledger.giveUp(places(file.lost))
+      this.#ledger.release(places(file.unreadable)) // nobody knows what they were
     }
     this.recovery = reportOf(ready.recovered)
     this.#ledger.sawFile(ready.newest)
@@ -132,10 +135,9 @@ export class Wal implements AsyncDisposable {
       throw refusal
     }
     const { frames, bytes, refs } = layFrames(batches, this.#streams, this.#pool)
-    const isAlone = this.#waiting.size === 0
     const { id, done } = this.#wait(bytes, frames)
     const [streams, failuresHeard] = [this.#streams.takeNew(), this.#failuresHeard]
-    this.#send({ kind: 'append', id, frames, bytes, refs, streams, isAlone, keepRepeats, beyondLimit, failuresHeard })
+    this.#send({ kind: 'append', id, frames, bytes, refs, streams, keepRepeats, beyondLimit, failuresHeard })
     return done
   }
 
@@ -187,6 +189,15 @@ export class Wal implements AsyncDisposable {
     this.#deleteSpent()
   }
 
+  /**
+   * Takes note that rows cannot be read: they count as released for whoever looks for rows, but stay needed until what they
+   * held is archived from elsewhere, and their files are set aside, not deleted.
+   */
+  giveUp(rows: readonly RowPlace[]): void {
+    this.#ledger.giveUp(rows)
+    for (const file of new Set(rows.map(({ file }) => file))) this.#send({ kind: 'damaged', file })
+  }
+
   /** Lets go of all that was appended to some streams so far. */
   releaseStreams(streams: readonly StreamKey[]): void {
     this.#ledger.releaseStreams(new Set(streams.map(key => this.#streams.get(key).number)))
@@ -225,9 +236,19 @@ export class Wal implements AsyncDisposable {
     this.#deleteSpent()
   }
 
-  /** True when the row was released, or its whole file is gone. */
+  /** True when the row was released or cannot be read, or its whole file is gone. */
   isReleased(file: number, id: number): boolean {
     return this.#ledger.isReleased({ file, id })
+  }
+
+  /** Whether a row is what was appended at its place: where it is not, its head is damaged. */
+  isAsAppended(row: PlacedRow): boolean {
+    return this.#ledger.isAsAppended(row)
+  }
+
+  /** The rows of a stream that begin below an offset and are not released, those too that cannot be read. */
+  needed(stream: StreamKey, below: number): PlacedRow[] {
+    return this.#ledger.needed(this.#streams.get(stream).number, below)
   }
 
   /** What the files take on the disk. */
@@ -272,6 +293,12 @@ export class Wal implements AsyncDisposable {
   onCommit(listener: (seconds: number) => void): () => void {
     this.#commitListeners.add(listener)
     return () => void this.#commitListeners.delete(listener)
+  }
+
+  /** Calls the listener with the new name of each damaged file that is set aside. Returns its remover. */
+  onSetAside(listener: (path: string) => void): () => void {
+    this.#setAsideListeners.add(listener)
+    return () => void this.#setAsideListeners.delete(listener)
   }
 
   #tellHealth = (() => {
@@ -342,6 +369,10 @@ export class Wal implements AsyncDisposable {
         break
       case 'deleted':
         this.#ledger.forget(report.file)
+        if (report.setAside !== undefined) for (const listener of this.#setAsideListeners) listener(report.setAside)
+        break
+      case 'undeleted':
+        this.#ledger.keep(report.file)
     }
     this.#tellHealth()
   }

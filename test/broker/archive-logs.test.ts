@@ -13,6 +13,7 @@ import { batchAt } from '../archive/small-archive.ts'
 import { batchFixture } from '../fixtures/load.ts'
 import { unreadable } from '../kafka/unreadable.ts'
 import { pieces, logs as sample } from '../search/world.ts'
+import { flipInWal } from '../support/flip.ts'
 import { until } from '../support/until.ts'
 import { archiveWorld, partitionOf, readAll, served } from './archive-world.ts'
 
@@ -283,6 +284,22 @@ describe('archive and WAL', () => {
     await log.changed(3, AbortSignal.timeout(5_000))
     expect(log.highWatermark).toBe(6)
     expect(wires(await readAll(log))).toEqual(expected([archived, captured, marker, after]))
+  })
+
+  test('a captured batch that cannot be read is waited for like one that is missing', async () => {
+    await using world = await archiveWorld()
+    const [archived, before, damaged, after] = [batchAt(0), batchAt(1, 2), batchAt(3), batchAt(4, 5)]
+    await world.small.append(orders, { batches: [archived], nextOffset: 1 })
+    await world.capture(orders, [before, damaged, after])
+    await flipInWal(world.walFolder, 'record 3')
+    const log = await partitionOf(await world.open(), 'orders')
+    expect(log.highWatermark).toBe(3)
+    expect(wires(await readAll(log))).toEqual(expected([archived, before]))
+
+    await world.capture(orders, [damaged], FrameFlag.FETCHED)
+    await log.changed(3, AbortSignal.timeout(5_000))
+    expect(log.highWatermark).toBe(6)
+    expect(wires(await readAll(log))).toEqual(expected([archived, before, damaged, after]))
   })
 
   test('where no worker runs, everything that was captured is given', async () => {

@@ -312,11 +312,11 @@ test('a batch that cannot be read any more is lost, the others are there, and it
   await using folder = await tempFolder('broker')
   {
     await using world = await opened(folder.path)
-    for (const values of [['a'], ['b', 'c'], ['d'], ['e', 'f']]) await appended(world.log, produced(values))
+    for (const values of [['a'], ['lost here', 'c'], ['d'], ['e', 'lost there']]) await appended(world.log, produced(values))
   }
   const path = join(folder.path, 'wal', '1.wal')
   const bytes = await readFile(path)
-  for (const value of ['b', 'f']) bytes[bytes.lastIndexOf(value)]! ^= 4
+  for (const value of ['lost here', 'lost there']) bytes[bytes.lastIndexOf(value)]! ^= 4
   await writeFile(path, bytes)
   await using world = await opened(folder.path)
   const where = world.logs.recovery.damage.map(({ message }) => message.replace(/^.* it says/, 'it says'))

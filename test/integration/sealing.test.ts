@@ -1,7 +1,8 @@
 // What becomes the record, against a real broker: several workers on one archive, crashes at the worst moment, captures
 // that the broker contradicts, and what the broker has changed, deleted or compacted before it was sealed.
 import { watch } from 'node:fs'
-import { readdir } from 'node:fs/promises'
+import { readdir, readFile } from 'node:fs/promises'
+import { basename } from 'node:path'
 import kafkajs from 'kafkajs'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { parseAddress } from '../../src/kafka/address.ts'
@@ -14,6 +15,7 @@ import type { StreamKey } from '../../src/wal/stream.ts'
 import { Wal } from '../../src/wal/wal.ts'
 import { unreadable } from '../kafka/unreadable.ts'
 import { archivedLog, logDifference, manifests } from '../support/archived.ts'
+import { flipBit, flipInWal } from '../support/flip.ts'
 import { kafkaClient } from '../support/kafka-client.ts'
 import type { Worker } from '../support/millrace.ts'
 import { startMillrace } from '../support/millrace.ts'
@@ -418,6 +420,74 @@ describeWith(needs, 'batches that cannot be read', () => {
         .map(batch => batch.toWire())
         .map(wire => [wire.subarray(21, 43), wire.subarray(57)])
     expect(await contents(restored)).toEqual(await contents(topic))
+  })
+})
+
+describeWith(needs, 'what a disk spoils in the WAL', () => {
+  const worker = useWorker(() => ({ worker: { 'segment.ms': '1h' } }))
+  const wal = () => dataPath(worker(), 'wal')
+  const values = (name: string) => Array.from({ length: 6 }, (_, i) => `${name} number ${i}`)
+
+  /** The archive has all of it, and the worker let go of the file, which stays under another name. */
+  async function expectHealed(topic: string, sent: readonly string[], damaged: string): Promise<void> {
+    await expectBrokersLog(worker(), topic)
+    expect((await manifests(archiveFolder(worker()), topic, 0)).flatMap(({ gaps }) => gaps)).toEqual([])
+    expect((await found(worker(), topic, 'number')).map(({ value }) => value)).toEqual(sent)
+    // All topics: others may have something in the same file.
+    expect(await worker().command(['flush'])).toMatchObject({ code: 0 })
+    await until(async () => (await readdir(wal())).includes(damaged), { what: `${damaged} is set aside` })
+    await until(async () => (await worker().logs()).includes(damaged), { what: 'the log says so' })
+    await expectClean(worker(), topic)
+  }
+
+  /** The log names a frame that begins before this place, with its topic and offset. */
+  async function expectNamed(topic: string, offset: number, { file, position }: { file: string; position: number }) {
+    const lines = (await worker().logs()).split('\n').filter(line => line.includes('damaged: ') && line.includes(topic))
+    const named = lines.flatMap(line => {
+      const [, byte] = line.includes(file) ? (/frame \d+, at byte (\d+)/.exec(line) ?? []) : []
+      const isOfOffset = line.includes(`${topic}-0, offset ${offset};`) || line.includes(`"offset":${offset},`)
+      return byte !== undefined && isOfOffset ? Number(byte) : []
+    })
+    expect(named).toEqual([expect.any(Number)])
+    expect(named[0]).toBeLessThan(position)
+  }
+
+  test('while the worker is down comes from the broker after the next start, whichever batches it is', async () => {
+    const topic = await createTopic(useKafka().bootstrap)
+    const sent = values('down')
+    await send(
+      worker().bootstrap,
+      topic,
+      sent.map(value => [{ value }])
+    )
+    await worker().kill9()
+    const flipped = new Map<number, { file: string; position: number }>()
+    for (const offset of [0, 3, 5]) flipped.set(offset, await flipInWal(wal(), sent[offset]!))
+    const { file } = flipped.get(0)!
+    await flipBit(file, (await readFile(file)).indexOf('MRGR', flipped.get(0)!.position))
+    await worker().start()
+    await flush(worker(), topic)
+    for (const [offset, place] of flipped) await expectNamed(topic, offset, place)
+    await expectHealed(topic, sent, basename(file).replace('.wal', '.damaged'))
+  })
+
+  test('while the worker runs is found when it seals, and comes from the broker at once', async () => {
+    const topic = await createTopic(useKafka().bootstrap)
+    const sent = values('running')
+    await send(
+      worker().bootstrap,
+      topic,
+      sent.map(value => [{ value }])
+    )
+    const flipped = await flipInWal(wal(), sent[4]!)
+    await flush(worker(), topic)
+    await expectNamed(topic, 4, flipped)
+    await expectBrokersLog(worker(), topic)
+    // The file that takes appends cannot go; after a start it takes none any more.
+    await worker().kill9()
+    await worker().start()
+    await flush(worker(), topic)
+    await expectHealed(topic, sent, basename(flipped.file).replace('.wal', '.damaged'))
   })
 })
 

@@ -1,9 +1,11 @@
 // A search says how many batches it could not look into, wherever they are, and finds everything beside them.
 import { expect, test } from 'vitest'
 import type { SelectionFlags } from '../../src/search/selection.ts'
-import { smallArchive } from '../archive/small-archive.ts'
+import { FrameFlag } from '../../src/wal/frame.ts'
+import { batchAt, smallArchive } from '../archive/small-archive.ts'
 import { LIMIT, unreadable } from '../kafka/unreadable.ts'
 import { batch, START } from '../segment/segments.ts'
+import { flipInWal } from '../support/flip.ts'
 import { millrace } from '../support/millrace.ts'
 import { ORDERS, streamOf, World } from './world.ts'
 
@@ -51,6 +53,20 @@ test.each(tiers)('in %s', async (_, fill) => {
   }
 })
 
+test('a frame of the WAL that is damaged counts as not searched, and hides nothing else', async () => {
+  await using world = await World.make()
+  await world.capture(orders, [batchAt(0), batchAt(1), batchAt(2)])
+  await flipInWal(world.walFolder, 'record 1')
+  const offsetsOf = async (flags: SelectionFlags) => {
+    const { records, notSearched } = await world.search('record', { order: 'oldest', ...flags })
+    return { notSearched, offsets: records.map(({ offset }) => offset) }
+  }
+  expect(await offsetsOf({})).toEqual({ notSearched: 1, offsets: [0, 2] })
+  expect(await offsetsOf({ offsets: '2..' })).toEqual({ notSearched: 0, offsets: [2] })
+  await world.capture(orders, [batchAt(1)], FrameFlag.FETCHED)
+  expect(await offsetsOf({})).toEqual({ notSearched: 0, offsets: [0, 1, 2] })
+})
+
 test('the command says so on stderr, and with --json after the records', async () => {
   await using small = await smallArchive()
   await small.append(orders, { nextOffset: 20, batches, maxDecompressedBytes: LIMIT })
@@ -60,7 +76,7 @@ test('the command says so on stderr, and with --json after the records', async (
     return { lines: stdout.split('\n').filter(Boolean), stderr }
   }
   const stderr =
-    '4 batches could not be searched: their records cannot be read (millrace verify names those that are archived)\n'
+    '4 batches could not be searched: their records cannot be read (millrace verify names those that are archived or damaged)\n'
   expect(await search()).toEqual({ lines: [expect.stringContaining('orders-0@1 ')], stderr })
   expect(await search('--count')).toEqual({ lines: ['1'], stderr })
   expect(await search('--count', '--json')).toEqual({ lines: ['{"count":1,"notSearched":4}'], stderr })

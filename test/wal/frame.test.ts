@@ -1,15 +1,21 @@
 import { crc32c } from '@node-rs/crc32'
 import { expect, test } from 'vitest'
 import type { BatchRecord, SingleRecord } from '../../src/wal/frame.ts'
-import { batchFrameBytes, FrameFlag, layBatchFrame, sealFrame, streamPrefix, WalRecord } from '../../src/wal/frame.ts'
+import {
+  batchFrameBytes,
+  FrameFlag,
+  layBatchFrame,
+  sealBatchFrame,
+  streamPrefix,
+  WalRecord
+} from '../../src/wal/frame.ts'
 import { captured, expected, orders } from './batches.ts'
 
 function batchFrame(flags = 0) {
   const batch = captured(42, { flags })
   const prefix = streamPrefix(batch.stream)
   const frame = Buffer.alloc(batchFrameBytes(prefix, batch))
-  layBatchFrame(frame, 0, frame.length, prefix, batch)
-  sealFrame(frame)
+  sealBatchFrame(frame, layBatchFrame(frame, prefix, batch))
   return { batch, frame }
 }
 
@@ -130,7 +136,7 @@ test('every shorter or longer frame is refused, and the message names the place'
   const { frame } = batchFrame()
   for (let length = 0; length < frame.length; length++) {
     expect(WalRecord.verifyChecksum(frame.subarray(0, length))).toBe(false)
-    expect(() => WalRecord.decode(frame.subarray(0, length), 'wal/3.db row 17')).toThrow(/^wal\/3\.db row 17: /)
+    expect(() => WalRecord.decode(frame.subarray(0, length), 'wal/3.wal: frame 17')).toThrow(/^wal\/3\.wal: frame 17: /)
   }
   expect(() => WalRecord.decode(Buffer.concat([frame, Buffer.of(0)]))).toThrow(/the frame says/)
 })
@@ -138,6 +144,6 @@ test('every shorter or longer frame is refused, and the message names the place'
 test('an unknown version with a good CRC is refused by its number', () => {
   const { frame } = batchFrame()
   frame[2] = 3
-  sealFrame(frame)
+  frame.writeUInt32BE(crc32c(frame.subarray(12), crc32c(frame.subarray(0, 8))), 8)
   expect(() => WalRecord.decode(frame)).toThrow(/frame version 3 is not known/)
 })

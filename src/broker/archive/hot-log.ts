@@ -1,5 +1,6 @@
 // The captured batches of one partition that follow on its archive, in the WAL of a worker beside us.
 import { setImmediate as breathe } from 'node:timers/promises'
+import { isMillraceError } from '../../errors.ts'
 import type { CanonicalBatch } from '../../kafka/batch.ts'
 import { encodeBatch } from '../../kafka/batch.ts'
 import { NO_RECORDS } from '../../kafka/read-records.ts'
@@ -16,7 +17,7 @@ export interface HotBatch {
   readonly step: TransactionStep | null
 }
 
-/** How much is read from the WAL before others get their turn: SQLite reads on the main thread. */
+/** How much is read from the WAL before others get their turn: it is read on the main thread. */
 const TURN_BYTES = 4 * 1024 * 1024
 
 export class HotLog {
@@ -31,15 +32,17 @@ export class HotLog {
   static readonly EMPTY = new HotLog(null, [])
 
   /**
-   * The log of these entries, which ascend and do not overlap. Each is looked at once for what it means to transactions;
-   * what is in `known` is not read again. Throws OBJECT_MISSING when a file was deleted meanwhile, WAL_CORRUPT.
+   * The log of these entries, which ascend and do not overlap, up to the first that cannot be read: a worker fetches that
+   * one from the broker. Each is looked at once for what it means to transactions; what is in `known` is not read again.
+   * Throws OBJECT_MISSING when a file was deleted meanwhile.
    */
   static async of(wal: WalReader, entries: readonly WalEntry[], known: HotLog): Promise<HotLog> {
     const before = new Map(known.batches.map(batch => [placeOf(batch.entry), batch]))
     const batches: HotBatch[] = []
     let read = 0
     for (const entry of entries) {
-      const one = before.get(placeOf(entry)) ?? { entry, step: transactionStep(readBatch(wal, entry)) }
+      const one = before.get(placeOf(entry)) ?? readHot(wal, entry)
+      if (one === null) break
       batches.push(one)
       read += before.has(placeOf(entry)) ? 0 : entry.bytes
       if (read < TURN_BYTES) continue
@@ -53,7 +56,7 @@ export class HotLog {
     return this.batches.at(-1)?.entry.lastOffset ?? null
   }
 
-  /** Takes batches from where `taken` wants to go on. Throws as `of` does. */
+  /** Takes batches from where `taken` wants to go on. Throws as `of` does, and WAL_CORRUPT for what was damaged since. */
   read(taken: Taken): void {
     for (const { entry } of this.batches) {
       if (entry.lastOffset < taken.next) continue
@@ -62,7 +65,7 @@ export class HotLog {
     }
   }
 
-  /** The first record whose timestamp is not below `timestamp`. Throws as `of` does. */
+  /** The first record whose timestamp is not below `timestamp`. Throws as `read` does. */
   async firstSince(timestamp: number): Promise<TimedOffset | null> {
     for await (const batch of this.#all()) {
       const found = firstSince(batch, timestamp)
@@ -71,7 +74,7 @@ export class HotLog {
     return null
   }
 
-  /** The highest timestamp of all records; null without any. Throws as `of` does. */
+  /** The highest timestamp of all records; null without any. Throws as `read` does. */
   async maxTimestamp(): Promise<number | null> {
     let max = NO_RECORDS.maxTimestamp
     for await (const batch of this.#all()) max = Math.max(max, readable(batch).maxTimestamp)
@@ -93,6 +96,16 @@ export class HotLog {
 
 function placeOf({ file, id }: WalEntry): string {
   return `${file}:${id}`
+}
+
+/** Null where the WAL's file is damaged. */
+function readHot(wal: WalReader, entry: WalEntry): HotBatch | null {
+  try {
+    return { entry, step: transactionStep(readBatch(wal, entry)) }
+  } catch (error) {
+    if (isMillraceError(error, 'WAL_CORRUPT')) return null
+    throw error
+  }
 }
 
 /** The bytes are the reader's copy, so ours to change. */

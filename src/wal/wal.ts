@@ -4,19 +4,23 @@ import { once } from 'node:events'
 import { Worker } from 'node:worker_threads'
 import { MillraceError } from '../errors.ts'
 import { threadFile } from '../thread-file.ts'
-import { BufferPool } from './buffer-pool.ts'
 import { layFrames, StreamNumbers } from './frame-layout.ts'
 import type { PlacedRow, RowPlace, StreamState } from './ledger.ts'
 import { Ledger } from './ledger.ts'
+import { Listeners } from './listeners.ts'
 import type { CapturedBatch, FileState, Report, Request, ThreadOptions } from './messages.ts'
 import { fromPlain } from './messages.ts'
 import type { RecoveryReport } from './recovery-report.ts'
 import { reportOf } from './recovery-report.ts'
 import type { StreamKey } from './stream.ts'
 import { streamId } from './stream.ts'
+import { WaitingAppends } from './waiting-appends.ts'
+import type { WalHealth } from './wal-health.ts'
+import { HealthWatch } from './wal-health.ts'
 
 export type { PlacedRow, RowPlace, StreamState } from './ledger.ts'
 export type { CapturedBatch } from './messages.ts'
+export type { WalHealth } from './wal-health.ts'
 
 export interface WalOptions {
   /** The folder that holds `<n>.wal`; made if it is not there, never shared with another process. */
@@ -34,50 +38,27 @@ export interface AppendOptions {
   readonly keepRepeats?: boolean
 }
 
-export type WalHealth = { readonly ok: true } | { readonly ok: false; readonly error: MillraceError }
-
 const FILE_BYTES = 256 * 1024 * 1024
-
-interface Waiting {
-  readonly bytes: number
-  readonly frames: SharedArrayBuffer | undefined
-  /** On the clock of `performance.now`. */
-  readonly since: number
-  resolve(): void
-  reject(error: MillraceError): void
-}
 
 type Ready = Extract<Report, { kind: 'ready' }>
 
 export class Wal implements AsyncDisposable {
   readonly #worker: Worker
   readonly #exited: Promise<unknown>
-  readonly #maxBytes: number
   readonly #ledger = new Ledger()
   readonly #streams: StreamNumbers
-  readonly #pool = new BufferPool()
-  readonly #waiting = new Map<number, Waiting>()
-  readonly #listeners = new Set<(health: WalHealth) => void>()
-  readonly #commitListeners = new Set<(seconds: number) => void>()
-  readonly #setAsideListeners = new Set<(path: string) => void>()
-  #appendFailures = 0
-  #waitingBytes = 0
-  #nextId = 1
+  readonly #waiting = new WaitingAppends()
+  readonly #health: HealthWatch
+  readonly #commits = new Listeners<number>()
+  readonly #setAside = new Listeners<string>()
   #failuresHeard = 0
-  #failed: MillraceError | undefined
-  /** Set while the disk has less free than its reserve. */
-  #shortage: MillraceError | undefined
-  readonly #full: MillraceError
   /** What was found at the start. */
   readonly recovery: RecoveryReport
   #closed: Promise<void> | undefined
 
   private constructor(worker: Worker, ready: Ready, { maxBytes }: WalOptions, exited: Promise<unknown>) {
     this.#worker = worker
-    this.#maxBytes = maxBytes
-    this.#full = new MillraceError('WAL_FULL', `the WAL has reached its limit of ${maxBytes} bytes`, {
-      hint: 'It goes on when what is in it has been archived; or raise wal.max.bytes.'
-    })
+    this.#health = new HealthWatch(maxBytes, () => this.bytes + this.waitingBytes)
     this.#streams = new StreamNumbers(ready.streams)
     for (const file of ready.recovered) {
       this.#ledger.sawFile(file)
@@ -88,8 +69,8 @@ export class Wal implements AsyncDisposable {
     }
     this.recovery = reportOf(ready.recovered)
     this.#ledger.sawFile(ready.newest)
-    this.#shortage = ready.shortage && fromPlain(ready.shortage)
-    this.#tellHealth() // whoever listens looks at health first: only its changes are news
+    this.#health.shortage = ready.shortage && fromPlain(ready.shortage)
+    this.#health.tell() // whoever listens looks at health first: only its changes are news
     worker.on('message', (report: Report) => this.#receive(report))
     worker.on('error', cause => this.#end(cause))
     this.#exited = exited.then(
@@ -131,42 +112,25 @@ export class Wal implements AsyncDisposable {
     if (batches.length === 0) return
     const refusal = this.#refusal(beyondLimit)
     if (refusal !== undefined) {
-      this.#appendFailures += 1
+      this.#waiting.countRefusal()
       throw refusal
     }
-    const { frames, bytes, refs } = layFrames(batches, this.#streams, this.#pool)
-    const { id, done } = this.#wait(bytes, frames)
+    const { frames, bytes, refs } = layFrames(batches, this.#streams, this.#waiting.pool)
+    const { id, done } = this.#waiting.add(bytes, frames)
     const [streams, failuresHeard] = [this.#streams.takeNew(), this.#failuresHeard]
     this.#send({ kind: 'append', id, frames, bytes, refs, streams, keepRepeats, beyondLimit, failuresHeard })
     return done
   }
 
-  #wait(bytes: number, frames?: SharedArrayBuffer): { id: number; done: Promise<void> } {
-    const id = this.#nextId++
-    const { promise: done, resolve, reject } = Promise.withResolvers<void>()
-    this.#waiting.set(id, { bytes, frames, since: performance.now(), resolve, reject })
-    this.#waitingBytes += bytes
-    return { id, done }
-  }
-
   /** Why an append is not even tried. */
   #refusal(beyondLimit: boolean): MillraceError | undefined {
-    if (this.#closed !== undefined) return new MillraceError('WAL_FAILED', 'the WAL is closed', { retriable: false })
-    if (this.#failed !== undefined) return this.#failed
-    const lack = beyondLimit ? undefined : this.#lack
+    if (this.#closed !== undefined) return closedError()
+    if (this.#health.failed !== undefined) return this.#health.failed
+    const lack = beyondLimit ? undefined : this.#health.lack
     if (lack === undefined) return undefined
-    this.#tellHealth()
+    this.#health.tell()
     this.#deleteSpent()
     return lack
-  }
-
-  /** What of the room is used up. */
-  get #lack(): MillraceError | undefined {
-    return this.#isFull ? this.#full : this.#shortage
-  }
-
-  get #isFull(): boolean {
-    return this.bytes + this.#waitingBytes >= this.#maxBytes
   }
 
   /** The streams of which something is not released. */
@@ -216,8 +180,8 @@ export class Wal implements AsyncDisposable {
    */
   async freeSparseFile(): Promise<void> {
     const sparse = this.#ledger.sparseFile()
-    if (sparse === undefined || this.#closed !== undefined || this.#failed !== undefined) return
-    const { id, done } = this.#wait(0)
+    if (sparse === undefined || this.#closed !== undefined || this.#health.failed !== undefined) return
+    const { id, done } = this.#waiting.add(0)
     this.#send({ kind: 'move', id, ...sparse })
     await done
   }
@@ -263,54 +227,38 @@ export class Wal implements AsyncDisposable {
 
   /** What the appends take that are under way. */
   get waitingBytes(): number {
-    return this.#waitingBytes
+    return this.#waiting.bytes
   }
 
   /** Whether an append would be taken now; if not, with which error it is refused. */
   get health(): WalHealth {
-    const error = this.#failed ?? this.#lack
-    return error === undefined ? { ok: true } : { ok: false, error }
+    return this.#health.now
   }
 
   /** Calls the listener whenever health turns good or bad, or bad for another reason. Returns its remover. */
   onHealthChange(listener: (health: WalHealth) => void): () => void {
-    this.#listeners.add(listener)
-    return () => void this.#listeners.delete(listener)
+    return this.#health.changes.add(listener)
   }
 
   /** Appends that were rejected since the start. */
   get appendFailures(): number {
-    return this.#appendFailures
+    return this.#waiting.failures
   }
 
   /** How long, in ms, the append that has waited longest has waited; 0 when none waits. */
   get waitingMs(): number {
-    const [oldest] = this.#waiting.values() // in the order of their coming
-    return oldest === undefined ? 0 : performance.now() - oldest.since
+    return this.#waiting.longestMs
   }
 
   /** Calls the listener with the seconds that each commit took. Returns its remover. */
   onCommit(listener: (seconds: number) => void): () => void {
-    this.#commitListeners.add(listener)
-    return () => void this.#commitListeners.delete(listener)
+    return this.#commits.add(listener)
   }
 
   /** Calls the listener with the new name of each damaged file that is set aside. Returns its remover. */
   onSetAside(listener: (path: string) => void): () => void {
-    this.#setAsideListeners.add(listener)
-    return () => void this.#setAsideListeners.delete(listener)
+    return this.#setAside.add(listener)
   }
-
-  #tellHealth = (() => {
-    let told: MillraceError | undefined
-    return () => {
-      const { health } = this
-      const error = health.ok ? undefined : health.error
-      if (error === told) return
-      told = error
-      for (const listener of this.#listeners) listener(health)
-    }
-  })()
 
   /** Waits for the appends that are under way, then closes the files as they are: nothing is moved or deleted. */
   close(): Promise<void> {
@@ -334,34 +282,33 @@ export class Wal implements AsyncDisposable {
       case 'committed':
         this.#saw(report.newest)
         this.#ledger.add(report.newest.file, report.rows)
-        for (const id of report.appends) this.#take(id).resolve()
-        for (const listener of this.#commitListeners) listener(report.ms / 1000)
+        for (const id of report.appends) this.#waiting.resolve(id)
+        this.#commits.tell(report.ms / 1000)
         break
       case 'refused': {
         const error = fromPlain(report.error)
-        this.#appendFailures += report.appends.length
-        for (const id of report.appends) this.#take(id).reject(error)
+        for (const id of report.appends) this.#waiting.refuse(id, error)
         break
       }
       case 'moved':
         this.#saw(report.newest)
         this.#ledger.add(report.newest.file, report.rows)
         this.releaseFile(report.file)
-        this.#take(report.id).resolve()
+        this.#waiting.resolve(report.id)
         break
       case 'unmoved':
-        this.#take(report.id).reject(fromPlain(report.error))
+        this.#waiting.reject(report.id, fromPlain(report.error))
         break
       case 'shortage':
-        this.#shortage = report.error && fromPlain(report.error)
+        this.#health.shortage = report.error && fromPlain(report.error)
         this.#deleteSpent()
         break
       case 'failing':
         this.#failuresHeard += 1
-        this.#failed = fromPlain(report.error)
+        this.#health.failed = fromPlain(report.error)
         break
       case 'healthy':
-        this.#failed = undefined
+        this.#health.failed = undefined
         this.#saw(report.newest)
         break
       case 'opened':
@@ -369,12 +316,12 @@ export class Wal implements AsyncDisposable {
         break
       case 'deleted':
         this.#ledger.forget(report.file)
-        if (report.setAside !== undefined) for (const listener of this.#setAsideListeners) listener(report.setAside)
+        if (report.setAside !== undefined) this.#setAside.tell(report.setAside)
         break
       case 'undeleted':
         this.#ledger.keep(report.file)
     }
-    this.#tellHealth()
+    this.#health.tell()
   }
 
   #saw(newest: FileState): void {
@@ -383,29 +330,24 @@ export class Wal implements AsyncDisposable {
     if (isNew) this.#deleteSpent()
   }
 
-  #take(id: number): Waiting {
-    const waiting = this.#waiting.get(id)!
-    this.#waiting.delete(id)
-    this.#waitingBytes -= waiting.bytes
-    if (waiting.frames !== undefined) this.#pool.give(waiting.frames)
-    return waiting
-  }
-
   /** The newest file cannot be deleted: when there is no room and nobody needs what it holds, the next one is begun first. */
   #deleteSpent(): void {
     if (this.#closed !== undefined) return
     for (const file of this.#ledger.takeSpent()) this.#send({ kind: 'delete', file })
-    if (this.#lack !== undefined && this.#ledger.newestIsSpent) this.#send({ kind: 'rotate' })
+    if (this.#health.lack !== undefined && this.#ledger.newestIsSpent) this.#send({ kind: 'rotate' })
   }
 
   /** The thread is gone: what waits will not be answered any more. */
   #end(cause?: unknown): void {
     if (this.#closed === undefined) {
-      this.#failed = new MillraceError('WAL_FAILED', 'the WAL thread ended unexpectedly', { cause, retriable: false })
-      this.#tellHealth()
+      const message = 'the WAL thread ended unexpectedly'
+      this.#health.failed = new MillraceError('WAL_FAILED', message, { cause, retriable: false })
+      this.#health.tell()
     }
-    const error = this.#failed ?? new MillraceError('WAL_FAILED', 'the WAL is closed', { retriable: false })
-    this.#appendFailures += this.#waiting.size
-    for (const id of [...this.#waiting.keys()]) this.#take(id).reject(error)
+    this.#waiting.refuseAll(this.#health.failed ?? closedError())
   }
+}
+
+function closedError(): MillraceError {
+  return new MillraceError('WAL_FAILED', 'the WAL is closed', { retriable: false })
 }

@@ -31,6 +31,8 @@ export interface Round {
   readonly p50: number
   readonly p99: number
   readonly longest: number
+  /** Milliseconds of a commit alone. */
+  readonly commitP99: number
   readonly cpuSecondsPerGigabyte: number
   /** Bytes that went to the disk for a byte of batches, the opening and closing of files included. */
   readonly writtenPerByte: number
@@ -83,6 +85,7 @@ class Runner {
   readonly #writer: Writer
   #written: number
   readonly #times: number[] = []
+  readonly #commitTimes: number[] = []
   #bytes = 0
   #ms = 0
   #cpuMicroseconds = 0
@@ -109,9 +112,11 @@ class Runner {
     const times = await writeAll(groups, this.entrant.inFlight, this.#writer)
     const ms = performance.now() - start
     const { user, system } = process.cpuUsage(cpu)
+    const commitTimes = this.#writer.takeCommitTimes?.() ?? times
     this.#written += bytesWritten() - before
     if (turn === 0) return
     this.#times.push(...times)
+    this.#commitTimes.push(...commitTimes)
     this.#bytes += sizeOf(groups)
     this.#ms += ms
     this.#cpuMicroseconds += user + system
@@ -125,11 +130,13 @@ class Runner {
     if (written < bytes) throw new Error(`${this.#directory} is not on a disk: set BENCH_DIRECTORY`)
     const commits = this.#writer.check()
     const times = this.#times.toSorted((a, b) => a - b)
+    const commitTimes = this.#commitTimes.toSorted((a, b) => a - b)
     return {
       megabytesPerSecond: this.#bytes / 1e3 / this.#ms,
       p50: times[Math.floor(times.length * 0.5)]!,
       p99: times[Math.floor(times.length * 0.99)]!,
       longest: times.at(-1)!,
+      commitP99: commitTimes[Math.floor(commitTimes.length * 0.99)]!,
       cpuSecondsPerGigabyte: (this.#cpuMicroseconds * 1e3) / this.#bytes,
       writtenPerByte: written / bytes,
       commits,

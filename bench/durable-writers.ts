@@ -13,6 +13,8 @@ export type Group = readonly CapturedBatch[]
 export interface Writer {
   /** The group is on the disk when it returns or resolves. */
   write(group: Group): Promise<void> | void
+  /** How many milliseconds the commits took, without the way there and back, since the last call. Not there when a call is a commit. */
+  takeCommitTimes?(): number[]
   close(): Promise<void> | void
   /** Returns how many commits it took. Throws when what was written is not there; to be called when it is closed. */
   check(): number
@@ -25,11 +27,14 @@ export type Open = (directory: string, groups: readonly Group[]) => Promise<Writ
 export const openWal: Open = async (directory, groups) => {
   const wal = await Wal.open({ directory, maxBytes: 64 * 1024 ** 3, fileBytes: sizeOf(groups) * 0.6 })
   let commits = 0
-  wal.onCommit(() => {
+  const times: number[] = []
+  wal.onCommit(seconds => {
     commits += 1
+    times.push(seconds * 1000)
   })
   return {
     write: group => wal.append(group),
+    takeCommitTimes: () => times.splice(0),
     close: () => wal.close(),
     check() {
       readBack(directory, groups)

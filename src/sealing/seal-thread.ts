@@ -1,6 +1,6 @@
 // The thread that builds segments: it reads the WAL's files and writes segment files, away from the produce path.
 import { parentPort, workerData } from 'node:worker_threads'
-import { isMillraceError, MillraceError, messageOf } from '../errors.ts'
+import { isMillraceError, MillraceError } from '../errors.ts'
 import type { CanonicalBatch } from '../kafka/batch.ts'
 import { readRecords } from '../kafka/read-records.ts'
 import { withTrueMaxTimestamp } from '../segment/max-timestamp.ts'
@@ -78,21 +78,11 @@ function* batches(rows: readonly WalEntry[]): Generator<SegmentBatch> {
   for (const row of rows) yield { batch: readBatch(row), fromBroker: (row.flags & FrameFlag.FETCHED) !== 0 }
 }
 
-/** Throws WAL_CORRUPT, also where the disk says that it cannot read, BATCH_CORRUPT. */
+/** Throws WAL_CORRUPT, BATCH_CORRUPT. */
 function readBatch(row: WalEntry): CanonicalBatch {
-  const batch = WalRecord.toCanonical(read(row))
+  const batch = WalRecord.toCanonical(reader.read(row))
   if (batch === null) throw new MillraceError('WAL_CORRUPT', `a single record lies among batches, at ${row.baseOffset}`)
   return batch
-}
-
-function read(row: WalEntry): WalRecord {
-  try {
-    return reader.read(row)
-  } catch (cause) {
-    if ((cause as NodeJS.ErrnoException).code !== 'EIO') throw cause
-    const where = `WAL file ${row.file}: frame ${row.id}, at byte ${row.position}`
-    throw new MillraceError('WAL_CORRUPT', `${where}: ${messageOf(cause)}`, { cause })
-  }
 }
 
 export interface SealRequest {

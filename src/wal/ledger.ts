@@ -1,6 +1,8 @@
 // The main thread's account of what the WAL holds: which rows are still needed, by file and by stream. Kept from the acks
 // and from recovery; nothing of it is stored, so after a restart every row counts as needed again.
 import type { FileState, StoredRow } from './messages.ts'
+import type { Columns } from './row-columns.ts'
+import { RowColumns } from './row-columns.ts'
 import type { StreamKey } from './stream.ts'
 
 /** What of a stream is in the WAL and not released. */
@@ -76,7 +78,10 @@ export class Ledger {
     for (const [file, { live, liveBytes, bytesOnDisk, rows, isReleased, unreadable }] of held.slice(0, -2)) {
       if (live === 0 || liveBytes * SPARSE_PART >= bytesOnDisk) continue
       if (unreadable.values().some(id => !isReleased(id))) continue // it cannot be copied, and is archived from elsewhere
-      return { file, rows: rows.filter(({ id }) => !isReleased(id)) }
+      const { ids } = rows.columns
+      const needed: StoredRow[] = []
+      for (let i = 0; i < rows.length; i++) if (!isReleased(ids[i]!)) needed.push(rows.at(i))
+      return { file, rows: needed }
     }
     return undefined
   }
@@ -85,8 +90,10 @@ export class Ledger {
   lastOffsets(file: number): Map<number, number> {
     const last = new Map<number, number>()
     const { rows, isReleased } = this.#files.get(file)!
-    for (const { id, stream, lastOffset } of rows) {
-      if (!isReleased(id)) last.set(stream, Math.max(lastOffset, last.get(stream) ?? -1))
+    const { ids, streams, lastOffsets } = rows.columns
+    for (let i = 0; i < rows.length; i++) {
+      if (isReleased(ids[i]!)) continue
+      last.set(streams[i]!, Math.max(lastOffsets[i]!, last.get(streams[i]!) ?? -1))
     }
     return last
   }
@@ -110,12 +117,23 @@ export class Ledger {
     const held = this.#files.get(file)!
     for (const row of rows) {
       held.rows.push(row)
-      this.#raise(row)
-      if (held.isReleased(row.id)) continue // by a reader that was quicker than the ack
-      held.live += 1
-      held.liveBytes += row.bytes
-      this.#count(row)
+      this.#account(held, row)
     }
+  }
+
+  /** Takes over all rows of a file that none was added of. */
+  adopt(file: number, columns: Columns): void {
+    const held = this.#files.get(file)!
+    held.rows = new RowColumns(columns)
+    for (let i = 0; i < held.rows.length; i++) this.#account(held, held.rows.at(i))
+  }
+
+  #account(held: FileRows, row: StoredRow): void {
+    this.#raise(row)
+    if (held.isReleased(row.id)) return // by a reader that was quicker than the ack
+    held.live += 1
+    held.liveBytes += row.bytes
+    this.#count(row)
   }
 
   #raise(row: StoredRow): void {
@@ -144,25 +162,33 @@ export class Ledger {
     for (const { file, id } of places) {
       const held = this.#files.get(file)
       if (held === undefined || held.isReleased(id)) continue
-      held.markReleased(id)
-      const row = held.row(id)
-      if (row === undefined) continue
-      held.live -= 1
-      held.liveBytes -= row.bytes
-      const totals = this.#streams[row.stream]!
-      totals.bytes -= row.bytes
-      totals.batches -= 1
-      totals.stale ||= row.baseOffset === totals.firstOffset || row.appendedMs === totals.oldestAppend
+      const place = held.rows.placeOf(id)
+      if (place === -1) held.markReleased(id)
+      else this.#releaseAt(held, place)
     }
   }
 
+  #releaseAt(held: FileRows, place: number): void {
+    const { ids, streams, baseOffsets, bytes, appendedMs } = held.rows.columns
+    if (held.isReleased(ids[place]!)) return
+    held.markReleased(ids[place]!)
+    held.live -= 1
+    held.liveBytes -= bytes[place]!
+    const totals = this.#streams[streams[place]!]!
+    totals.bytes -= bytes[place]!
+    totals.batches -= 1
+    totals.stale ||= baseOffsets[place] === totals.firstOffset || appendedMs[place] === totals.oldestAppend
+  }
+
   releaseFile(file: number): void {
-    this.release(this.#files.get(file)!.rows.map(({ id }) => ({ file, id })))
+    const held = this.#files.get(file)!
+    for (let i = 0; i < held.rows.length; i++) this.#releaseAt(held, i)
   }
 
   releaseStreams(streams: ReadonlySet<number>): void {
-    for (const [file, { rows }] of this.#files) {
-      this.release(rows.filter(({ stream }) => streams.has(stream)).map(({ id }) => ({ file, id })))
+    for (const held of this.#files.values()) {
+      const { rows } = held
+      for (let i = 0; i < rows.length; i++) if (streams.has(rows.columns.streams[i]!)) this.#releaseAt(held, i)
     }
   }
 
@@ -179,8 +205,10 @@ export class Ledger {
 
   /** Whether a row is what was appended at its place, as far as is known yet. */
   isAsAppended({ file, id, baseOffset, lastOffset, bytes }: PlacedRow): boolean {
-    const row = this.#files.get(file)?.row(id)
-    if (row === undefined) return true
+    const rows = this.#files.get(file)?.rows
+    const place = rows?.placeOf(id) ?? -1
+    if (rows === undefined || place === -1) return true
+    const row = rows.at(place)
     return row.baseOffset === baseOffset && row.lastOffset === lastOffset && row.bytes === bytes
   }
 
@@ -189,9 +217,10 @@ export class Ledger {
     const needed: PlacedRow[] = []
     for (const [file, { live, rows, isReleased }] of this.#files) {
       if (live === 0) continue
-      for (const row of rows) {
-        if (row.stream !== stream || row.baseOffset >= below || isReleased(row.id)) continue
-        const { id, baseOffset, lastOffset, bytes } = row
+      const { ids, streams, baseOffsets } = rows.columns
+      for (let i = 0; i < rows.length; i++) {
+        if (streams[i] !== stream || baseOffsets[i]! >= below || isReleased(ids[i]!)) continue
+        const { id, baseOffset, lastOffset, bytes } = rows.at(i)
         needed.push({ file, id, baseOffset, lastOffset, bytes })
       }
     }
@@ -247,11 +276,12 @@ export class Ledger {
     }
     for (const { live, rows, isReleased } of this.#files.values()) {
       if (live === 0) continue
-      for (const { id, stream, baseOffset, appendedMs } of rows) {
-        const totals = this.#streams[stream]!
-        if (!stale.has(totals) || isReleased(id)) continue
-        totals.firstOffset = Math.min(totals.firstOffset, baseOffset)
-        totals.oldestAppend = Math.min(totals.oldestAppend, appendedMs)
+      const { ids, streams, baseOffsets, appendedMs } = rows.columns
+      for (let i = 0; i < rows.length; i++) {
+        const totals = this.#streams[streams[i]!]!
+        if (!stale.has(totals) || isReleased(ids[i]!)) continue
+        totals.firstOffset = Math.min(totals.firstOffset, baseOffsets[i]!)
+        totals.oldestAppend = Math.min(totals.oldestAppend, appendedMs[i]!)
       }
     }
   }
@@ -264,25 +294,13 @@ class FileRows {
   live = 0
   liveBytes = 0
   deleting = false
-  readonly rows: StoredRow[] = []
+  rows = new RowColumns()
   /** Their ids, also when they are released. */
   readonly unreadable = new Set<number>()
   #released = new Uint32Array(64)
 
   constructor(bytesOnDisk: number) {
     this.bytesOnDisk = bytesOnDisk
-  }
-
-  /** Ids count from 1, but for frames that could not be read. */
-  row(id: number): StoredRow | undefined {
-    let [low, high] = [0, Math.min(id, this.rows.length)]
-    while (low < high) {
-      const middle = (low + high) >>> 1
-      if (this.rows[middle]!.id < id) low = middle + 1
-      else high = middle
-    }
-    const row = this.rows[low]
-    return row?.id === id ? row : undefined
   }
 
   readonly isReleased = (id: number): boolean => ((this.#released[id >>> 5] ?? 0) & (1 << (id & 31))) !== 0

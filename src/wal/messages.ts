@@ -1,6 +1,7 @@
 // What goes into the WAL, and what the main thread and the WAL thread say to each other. Errors travel as plain objects: a clone keeps no class.
 import type { ErrorCode } from '../errors.ts'
 import { MillraceError, messageOf } from '../errors.ts'
+import type { Columns } from './row-columns.ts'
 import type { StreamKey } from './stream.ts'
 
 export interface ThreadOptions {
@@ -93,7 +94,7 @@ export interface RecoveredFile extends FileState {
   readonly bytes: number
   /** The bytes of a last commit that was never finished. */
   readonly tornBytes: number
-  readonly rows: readonly StoredRow[]
+  readonly rows: Columns
   /** The ids of those rows that cannot be read, though it is known what they held. */
   readonly lost: readonly number[]
   /** The ids of the other frames that cannot be read. */

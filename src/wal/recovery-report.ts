@@ -17,7 +17,7 @@ export interface RecoveryReport {
 export function reportOf(files: readonly RecoveredFile[]): RecoveryReport {
   return {
     files: files.length,
-    batches: files.reduce((sum, { rows, lost }) => sum + rows.length - lost.length, 0),
+    batches: files.reduce((sum, { rows, lost }) => sum + rows.ids.length - lost.length, 0),
     bytes: files.reduce((sum, { bytesOnDisk }) => sum + bytesOnDisk, 0),
     tornBytes: files.reduce((sum, { tornBytes }) => sum + tornBytes, 0),
     damage: files.flatMap(({ damage }) => damage.map(fromPlain))

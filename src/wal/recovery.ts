@@ -5,8 +5,9 @@ import { MillraceError } from '../errors.ts'
 import { FileIndex } from './file-index.ts'
 import { draftPath, listFiles, syncPath } from './files.ts'
 import { HeadReader } from './frame-head.ts'
-import type { PlainError, RecoveredFile, StoredRow } from './messages.ts'
+import type { PlainError, RecoveredFile } from './messages.ts'
 import { toPlain } from './messages.ts'
+import { RowColumns } from './row-columns.ts'
 import { scanRows } from './rows.ts'
 import type { StreamKey } from './stream.ts'
 import { streamId } from './stream.ts'
@@ -84,7 +85,7 @@ export function cutShort(path: string, size: number, proven: number): MillraceEr
 function recoverFile(file: WalFile, proven: number | undefined, streams: StreamTable) {
   const { size } = file
   const index = new FileIndex<number>()
-  const rows: StoredRow[] = []
+  const rows = new RowColumns()
   const damage: PlainError[] = []
   const unreadable: number[] = []
   const lost: number[] = []
@@ -115,7 +116,7 @@ function recoverFile(file: WalFile, proven: number | undefined, streams: StreamT
   const tornBytes = proven === undefined ? size - bytes : 0
   return {
     live: { read: file, index, isDamaged: damage.length > 0 },
-    recovered: { file: file.file, bytesOnDisk: size, bytes, tornBytes, rows, lost, unreadable, damage }
+    recovered: { file: file.file, bytesOnDisk: size, bytes, tornBytes, rows: rows.full(), lost, unreadable, damage }
   }
 }
 

@@ -34,6 +34,7 @@ interface Writer extends LiveFile {
 
 export class WalStore {
   readonly streams = new StreamTable()
+  /** Their rows go to the main thread, and are empty here afterwards. */
   readonly recovered: readonly RecoveredFile[]
   readonly #directory: string
   readonly #fileBytes: number
@@ -56,7 +57,9 @@ export class WalStore {
     this.#last = last
     this.#highestFile = highest
     this.recovered = files
-    for (const { rows } of files) for (const row of rows) this.#raise(row)
+    for (const { rows } of files) {
+      rows.streams.forEach((stream, i) => void this.#raise(stream, rows.lastOffsets[i]!))
+    }
     try {
       this.rotate()
     } catch (error) {
@@ -135,7 +138,7 @@ export class WalStore {
     this.#last = { file: read.file, bytes: position }
     for (const row of rows) {
       index.add(row.stream, row)
-      this.#raise(row)
+      this.#raise(row.stream, row.lastOffset)
     }
     return rows.map(({ position, ...row }) => row)
   }
@@ -164,7 +167,7 @@ export class WalStore {
     }
   }
 
-  #raise({ stream, lastOffset }: StoredRow): void {
+  #raise(stream: number, lastOffset: number): void {
     this.#highest.set(stream, Math.max(lastOffset, this.#highest.get(stream) ?? -1))
   }
 

@@ -7,6 +7,7 @@ import type { FolderLock } from './lock.ts'
 import { lockFolder } from './lock.ts'
 import type { AppendRequest, MoveRequest, PlainError, Report, Request, ThreadOptions } from './messages.ts'
 import { toPlain } from './messages.ts'
+import { buffersOf } from './row-columns.ts'
 import { WalStore } from './store.ts'
 
 /** A commit's bytes, about: more waiting appends than that are left for the next one. */
@@ -17,7 +18,7 @@ const RESERVE_LOOK_MS = 1000
 
 const port = parentPort!
 const options: ThreadOptions = workerData
-const report = (message: Report) => port.postMessage(message)
+const report = (message: Report, handedOver: ArrayBuffer[] = []) => port.postMessage(message, handedOver)
 
 class WalThread {
   readonly #store: WalStore
@@ -227,7 +228,8 @@ function start(): void {
     const thread = new WalThread(lock, store)
     port.on('message', thread.receive)
     const [{ keys: streams }, { recovered, newest }, { shortage }] = [store.streams, store, thread]
-    report({ kind: 'ready', streams, recovered, newest, shortage })
+    const rows = recovered.flatMap(file => buffersOf(file.rows))
+    report({ kind: 'ready', streams, recovered, newest, shortage }, rows)
   } catch (error) {
     lock?.release()
     report({ kind: 'unready', error: toPlain(error instanceof MillraceError ? error : unopened(error)) })

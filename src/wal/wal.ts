@@ -62,7 +62,7 @@ export class Wal implements AsyncDisposable {
     this.#streams = new StreamNumbers(ready.streams)
     for (const file of ready.recovered) {
       this.#ledger.sawFile(file)
-      this.#ledger.add(file.file, file.rows)
+      this.#ledger.adopt(file.file, file.rows)
       const places = (ids: readonly number[]) => ids.map(id => ({ file: file.file, id }))
       this.#ledger.giveUp(places(file.lost))
       this.#ledger.release(places(file.unreadable)) // nobody knows what they were

@@ -4,6 +4,9 @@ import { copyFile, readdir, readFile, rm, stat, truncate, writeFile } from 'node
 import { join } from 'node:path'
 import { crc32c } from '@node-rs/crc32'
 import { expect, test } from 'vitest'
+import type { BatchRecord, SingleRecord } from '../../src/wal/frame.ts'
+import { WalRecord } from '../../src/wal/frame.ts'
+import { encodeFileHeader, encodeMark } from '../../src/wal/layout.ts'
 import { isLocked } from '../../src/wal/lock.ts'
 import { WalReader } from '../../src/wal/reader.ts'
 import { Wal } from '../../src/wal/wal.ts'
@@ -12,7 +15,7 @@ import type { TempFolder } from '../support/temp.ts'
 import { tempFolder } from '../support/temp.ts'
 import { until } from '../support/until.ts'
 import { appendsIn } from './appends.ts'
-import { captured, orders } from './batches.ts'
+import { captured, expected, orders } from './batches.ts'
 
 const maxBytes = 1024 ** 3
 const appender = new URL('./appender.ts', import.meta.url).pathname
@@ -176,6 +179,24 @@ test('a file of another version, and one of SQLite as there were before, are ref
     message: expect.stringContaining('1.db is a WAL file of a Millrace before this format')
   })
   expect(await readdir(folder.path)).toEqual(expect.arrayContaining(['1.db']))
+})
+
+test('records of both versions are recovered, in order', async () => {
+  await using folder = await tempFolder('wal')
+  const single: SingleRecord = {
+    ...{ version: 1, flags: 0, stream: orders, offset: 4, timestamp: 1_764_000_000_000 },
+    ...{ key: null, value: Buffer.from('four'), headers: [] }
+  }
+  const { chunks, ...facts } = captured(5)
+  const batch: BatchRecord = { version: 2, ...facts, batch: expected({ chunks, ...facts }) }
+  const frames = [single, batch].map(WalRecord.encode)
+  const mark = { file: 1, salt: 7n, position: 44, firstId: 1, appendedMs: 1000, lengths: frames.map(f => f.length) }
+  const header = encodeFileHeader({ file: 1, previous: 0, previousBytes: 0, salt: 7n })
+  await writeFile(pathOf(folder, '1.wal'), Buffer.concat([header, encodeMark(mark), ...frames, encodeMark(mark, true)]))
+  await using wal = await Wal.open({ directory: folder.path, maxBytes })
+  expect(wal.recovery).toMatchObject({ batches: 2, damage: [] })
+  using reader = WalReader.open(folder.path)
+  expect(reader.entries(orders).map(entry => reader.read(entry))).toEqual([single, batch])
 })
 
 test('a file that a crash left in the making is removed', async () => {

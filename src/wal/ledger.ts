@@ -1,7 +1,8 @@
 // The main thread's account of what the WAL holds: which rows are still needed, by file and by stream. Kept from the acks
 // and from recovery; nothing of it is stored, so after a restart every row counts as needed again.
-import type { FileState, StoredRow } from './messages.ts'
-import type { Columns } from './row-columns.ts'
+import { FileRows } from './file-rows.ts'
+import type { FileState } from './messages.ts'
+import type { Columns, StoredRow } from './row-columns.ts'
 import { RowColumns } from './row-columns.ts'
 import type { StreamKey } from './stream.ts'
 
@@ -284,34 +285,5 @@ export class Ledger {
         totals.oldestAppend = Math.min(totals.oldestAppend, appendedMs[i]!)
       }
     }
-  }
-}
-
-/** The rows of one file and, as a bit each, whether they are released. */
-class FileRows {
-  bytesOnDisk: number
-  /** Rows that are needed, and the bytes of their batches. */
-  live = 0
-  liveBytes = 0
-  deleting = false
-  rows = new RowColumns()
-  /** Their ids, also when they are released. */
-  readonly unreadable = new Set<number>()
-  #released = new Uint32Array(64)
-
-  constructor(bytesOnDisk: number) {
-    this.bytesOnDisk = bytesOnDisk
-  }
-
-  readonly isReleased = (id: number): boolean => ((this.#released[id >>> 5] ?? 0) & (1 << (id & 31))) !== 0
-
-  markReleased(id: number): void {
-    const word = id >>> 5
-    if (word >= this.#released.length) {
-      const grown = new Uint32Array(Math.max(this.#released.length * 2, word + 1))
-      grown.set(this.#released)
-      this.#released = grown
-    }
-    this.#released[word]! |= 1 << (id & 31)
   }
 }

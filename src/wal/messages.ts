@@ -1,7 +1,7 @@
 // What goes into the WAL, and what the main thread and the WAL thread say to each other. Errors travel as plain objects: a clone keeps no class.
 import type { ErrorCode } from '../errors.ts'
 import { MillraceError, messageOf } from '../errors.ts'
-import type { Columns } from './row-columns.ts'
+import type { Columns, StoredRow } from './row-columns.ts'
 import type { StreamKey } from './stream.ts'
 
 export interface ThreadOptions {
@@ -71,17 +71,6 @@ export type Request =
   | { readonly kind: 'delete'; readonly file: number }
   | { readonly kind: 'rotate' }
   | { readonly kind: 'close' }
-
-/** A row as the ledger keeps it. */
-export interface StoredRow {
-  readonly id: number
-  readonly stream: number
-  readonly baseOffset: number
-  readonly lastOffset: number
-  /** Bytes of the batch. */
-  readonly bytes: number
-  readonly appendedMs: number
-}
 
 export interface FileState {
   readonly file: number

@@ -312,7 +312,8 @@ test('a batch that cannot be read any more is lost, the others are there, and it
   await using folder = await tempFolder('broker')
   {
     await using world = await opened(folder.path)
-    for (const values of [['a'], ['lost here', 'c'], ['d'], ['e', 'lost there']]) await appended(world.log, produced(values))
+    for (const values of [['a'], ['lost here', 'c'], ['d'], ['e', 'lost there']])
+      await appended(world.log, produced(values))
   }
   const path = join(folder.path, 'wal', '1.wal')
   const bytes = await readFile(path)

@@ -78,7 +78,9 @@ test('whatever is overwritten, the frames around it are read', async () => {
       const hit = frames.map(({ from, to }) => !bytes.subarray(from, to).equals(whole.subarray(from, to)))
       const { bad, good } = verified(folder.path, 300)
       expect(good).toEqual(range(60).filter(i => !hit[i]))
-      if (hit.includes(true)) expect(bad.length).toBeGreaterThan(0)
+      // Zeros up to the end are what a power cut leaves of a commit that was never finished.
+      const isHole = fill === 'zeros' && end === bytes.length
+      if (hit.includes(true) && !isHole) expect(bad.length).toBeGreaterThan(0)
     }),
     { numRuns: 300 }
   )

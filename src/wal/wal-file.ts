@@ -168,11 +168,20 @@ export class WalFile implements Disposable {
     return { position: isTorn ? position : end, nextId }
   }
 
-  /** Whether a commit may have left this, of which not all got to the disk: its mark, or less of it, or nothing yet. */
+  /** Whether a commit may have left this, of which not all got to the disk: a group that goes on behind the end, or nothing yet. */
   #isBegun(position: number, end: number): boolean {
     if (position + MARK_START_BYTES > end) return true
-    const start = this.peek(position, MARK_START_BYTES, MARK_START_BYTES)
-    return start.every(byte => byte === 0) || decodeMarkStart(start, this.file, this.#salt)?.position === position
+    const start = decodeMarkStart(this.peek(position, MARK_START_BYTES, MARK_START_BYTES), this.file, this.#salt)
+    if (start?.position !== position) return this.#isZero(position, end)
+    const mark = this.#markAt(position, end)
+    return mark === undefined ? position + start.size > end : endOf(mark) > end
+  }
+
+  #isZero(position: number, end: number): boolean {
+    for (let start = position; start < end; start += SEARCH_BYTES) {
+      if (this.#readUpTo(start, Math.min(SEARCH_BYTES, end - start)).some(byte => byte !== 0)) return false
+    }
+    return true
   }
 
   /** The sound mark that begins there; what it says of its group must fit its place. */

@@ -38,7 +38,8 @@ describe.skipIf(!canMount)('a worker on a small disk (needs root)', () => {
     const { reasons = [] } = (await answer.json()) as { reasons?: { what: string; message: string }[] }
     return reasons.map(({ what, message }) => `${what}: ${message}`)
   }
-  const ready = () => until(async () => (await unready()).length === 0, { what: 'the worker is ready' })
+  const ready = (timeout?: number) =>
+    until(async () => (await unready()).length === 0, { what: 'the worker is ready', ...(timeout && { timeout }) })
   const produce = async (value: string) => {
     const producer = kafkaClient(worker.bootstrap, { retry: { retries: 0 } }).producer()
     try {
@@ -98,7 +99,7 @@ describe.skipIf(!canMount)('a worker on a small disk (needs root)', () => {
     let refusal: string | null = null
     for (let i = 0; i < 60 && refusal === null; i++) refusal = await produce(value)
     expect(refusal).toMatch(/^NOT_ENOUGH_REPLICAS/)
-    await ready()
+    await ready(60_000) // some thirty segments have to be archived
     expect(await captured()).toBe(0)
     expect(await produce(value)).toBeNull()
   })

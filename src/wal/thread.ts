@@ -13,8 +13,9 @@ import { WalStore } from './store.ts'
 /** A commit's bytes, about: more waiting appends than that are left for the next one. */
 const GROUP_BYTES = 16 * 1024 * 1024
 const PROBE_MS = 1000
-/** How often the disk is asked what it has free; also asked after `GROUP_BYTES` of appends. */
+/** How often the disk is asked what it has free: so often, and after so many bytes, since others may write to it just as fast. */
 const RESERVE_LOOK_MS = 1000
+const RESERVE_LOOK_BYTES = 1024 * 1024
 
 const port = parentPort!
 const options: ThreadOptions = workerData
@@ -106,7 +107,7 @@ class WalThread {
         rows
       })
       this.#bytesSinceLook += bytesOf(group)
-      if (this.#bytesSinceLook >= GROUP_BYTES) this.#look()
+      if (this.#bytesSinceLook >= RESERVE_LOOK_BYTES) this.#look()
     } catch (cause) {
       this.#fail(cause, group)
     }

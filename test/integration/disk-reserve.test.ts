@@ -99,7 +99,7 @@ describe.skipIf(!canMount)('a worker on a small disk (needs root)', () => {
     let refusal: string | null = null
     for (let i = 0; i < 60 && refusal === null; i++) refusal = await produce(value)
     expect(refusal).toMatch(/^NOT_ENOUGH_REPLICAS/)
-    await ready(45_000) // some thirty segments have to be archived
+    await ready(45_000) // some twenty segments have to be archived
     expect(await captured()).toBe(0)
     expect(await produce(value)).toBeNull()
   })

@@ -8,7 +8,7 @@ import { readInt64, writeInt64 } from '../kafka/cursor.ts'
 const FILE_VERSION = 1
 const FILE_MAGIC = Buffer.from('MRWL')
 /** Before the frames of a commit, and the same once more behind them. */
-export const MARK_MAGIC = Buffer.from('MRGR')
+const MARK_MAGIC = Buffer.from('MRGR')
 const END_MAGIC = Buffer.from('MREN')
 
 export const FILE_HEADER_BYTES = 44

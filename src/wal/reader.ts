@@ -11,7 +11,6 @@ import type { FrameCheck, WalEntry } from './rows.ts'
 import { readEntry, readFrame, scanRows } from './rows.ts'
 import type { StreamKey } from './stream.ts'
 import { streamId } from './stream.ts'
-import type { ScanPoint } from './wal-file.ts'
 import { SCAN_START, WalFile } from './wal-file.ts'
 
 export type { FrameCheck, WalEntry } from './rows.ts'
@@ -21,7 +20,7 @@ interface OpenFile {
   /** By what `streamId` says. */
   index: FileIndex<string>
   /** What is indexed; the bytes behind it were not there, or not a whole commit, when it was looked at. */
-  indexed: ScanPoint
+  indexed: number
   /** Takes appends no more, and is indexed whole. */
   complete: boolean
 }
@@ -145,7 +144,7 @@ export class WalReader implements Disposable {
   #index(open: OpenFile, proven: number | undefined): void {
     const { read } = open
     const end = Math.min(read.size, proven ?? Number.POSITIVE_INFINITY)
-    if (end < open.indexed.position) {
+    if (end < open.indexed) {
       // It was looked at while a commit was made that failed.
       open.index = new FileIndex()
       open.indexed = SCAN_START

@@ -112,7 +112,7 @@ function recoverFile(file: WalFile, proven: number | undefined, streams: StreamT
   if (proven !== undefined && size < proven) {
     damage.push(toPlain(cutShort(file.path, size, proven)))
   }
-  const bytes = next.value.position
+  const bytes = next.value
   const tornBytes = proven === undefined ? size - bytes : 0
   return {
     live: { read: file, index, isDamaged: damage.length > 0 },

@@ -8,7 +8,7 @@ import type { HeadReader } from './frame-head.ts'
 import { HEAD_BYTES } from './frame-head.ts'
 import type { StreamKey } from './stream.ts'
 import { streamId } from './stream.ts'
-import type { FramePlace, ScanPoint, WalFile } from './wal-file.ts'
+import type { FramePlace, WalFile } from './wal-file.ts'
 
 /** What is known of a frame without reading it. */
 export interface WalEntry {
@@ -53,7 +53,7 @@ const READ_AHEAD_BYTES = 1024 * 1024
 const BATCH_LENGTH_END = 12
 
 /** The outcomes for all frames from a point on, by id. Returns the point from which a later scan goes on. */
-export function* scanRows(file: WalFile, from: ScanPoint, options: ScanOptions): Generator<FrameCheck, ScanPoint> {
+export function* scanRows(file: WalFile, from: number, options: ScanOptions): Generator<FrameCheck, number> {
   const { end, isSettled } = options
   const scan = file.scan(from, end, isSettled)
   for (;;) {

@@ -22,13 +22,8 @@ export interface FramePlace {
   readonly appendedMs: number
 }
 
-/** From where a scan goes on. */
-export interface ScanPoint {
-  readonly position: number
-  readonly nextId: number
-}
-
-export const SCAN_START: ScanPoint = { position: FILE_HEADER_BYTES, nextId: 1 }
+/** Where a scan of a whole file begins. */
+export const SCAN_START = FILE_HEADER_BYTES
 
 export type Found =
   | { readonly kind: 'frame'; readonly place: FramePlace }
@@ -137,7 +132,7 @@ export class WalFile implements Disposable {
    * Every frame from a point on, up to `end`, and what is no frame; returns the point from which a later scan goes on. A
    * group is known by either of its marks, so one damaged place hides no frame that it does not touch.
    */
-  *scan({ position, nextId }: ScanPoint, end: number, isSettled: boolean): Generator<Found, ScanPoint> {
+  *scan(position: number, end: number, isSettled: boolean): Generator<Found, number> {
     this.#window = { start: 0, bytes: Buffer.alloc(0) } // the file may have grown where it was looked at before
     for (;;) {
       const mark = this.#markAt(position, end) ?? this.#nextMark(position + 1, end)
@@ -160,12 +155,11 @@ export class WalFile implements Disposable {
         yield { kind: 'damage', position, end: groupEnd }
       }
       position = groupEnd
-      nextId = mark.firstId + mark.lengths.length
     }
-    if (position === end) return { position, nextId }
+    if (position === end) return position
     const isTorn = this.#isBegun(position, end)
     yield { kind: isTorn ? 'torn' : 'damage', position, end }
-    return { position: isTorn ? position : end, nextId }
+    return isTorn ? position : end
   }
 
   /** Whether a commit may have left this, of which not all got to the disk: a group that goes on behind the end, or nothing yet. */

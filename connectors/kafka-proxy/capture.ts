@@ -16,33 +16,36 @@ const afterAppend: ReadonlySet<number> = new Set([
   KafkaError.NOT_ENOUGH_REPLICAS_AFTER_APPEND
 ])
 
-/**
- * The batches that the broker has in its log now, with their offsets. Throws when the id or name of a topic that has one
- * cannot be found out.
- */
+export interface Accepted {
+  readonly batches: readonly CapturedBatch[]
+  /** Why nothing of a topic can be captured: its id or name cannot be found out. By what the answer calls it. */
+  readonly unnamed: ReadonlyMap<string, unknown>
+}
+
+/** The batches that the broker has in its log now, with their offsets. */
 export async function acceptedBatches(
   request: ProduceRequest,
   answer: ProduceAnswer,
   clusterId: string,
   ids: TopicIds,
   selection: TopicSelection
-): Promise<CapturedBatch[]> {
+): Promise<Accepted> {
   const sent = new Map(
     request.partitions.map(({ topic, topicId, partition, batch }) => [`${topic ?? topicId}/${partition}`, batch])
   )
-  const accepted: CapturedBatch[] = []
-  for (const response of answer.responses) {
+  const batches: CapturedBatch[] = []
+  const unnamed = new Map<string, unknown>()
+  const addTopic = async (response: TopicAnswer) => {
     const appended = response.partitionResponses.filter(isInLog)
-    // A topic that the broker does not know either must not fail the request's other topics.
-    if (appended.length === 0) continue
+    if (appended.length === 0) return // the broker may not know the topic either
     const topic = response.name ?? (await ids.nameOf(response.topicId!))
-    if (!isCaptured(topic, selection)) continue
+    if (!isCaptured(topic, selection)) return
     for (const answered of appended) {
       const { index, baseOffset } = answered
-      const batch = sent.get(`${response.name ?? response.topicId}/${index}`)
+      const batch = sent.get(`${calledBy(response)}/${index}`)
       if (!batch) continue
       const topicId = response.topicId ?? (await ids.idOf(topic, baseOffset))
-      accepted.push({
+      batches.push({
         stream: { clusterId, topic, topicId, partition: index },
         baseOffset,
         lastOffset: baseOffset + batch.lastOffsetDelta,
@@ -52,10 +55,20 @@ export async function acceptedBatches(
       })
     }
   }
-  return accepted
+  for (const response of answer.responses) {
+    // A topic that was deleted meanwhile must not fail the request's other topics.
+    await addTopic(response).catch(error => unnamed.set(calledBy(response), error))
+  }
+  return { batches, unnamed }
 }
 
-type PartitionAnswer = ProduceAnswer['responses'][number]['partitionResponses'][number]
+type TopicAnswer = ProduceAnswer['responses'][number]
+type PartitionAnswer = TopicAnswer['partitionResponses'][number]
+
+/** The topic's name, or its id from version 13 on. */
+function calledBy({ name, topicId }: TopicAnswer): string {
+  return name ?? topicId!
+}
 
 function isInLog({ errorCode, baseOffset }: PartitionAnswer): boolean {
   return baseOffset >= 0 && (errorCode === KafkaError.NONE || afterAppend.has(errorCode))
@@ -82,10 +95,23 @@ export function withdrawn(
   ids: TopicIds,
   selection: TopicSelection
 ): ProduceAnswer {
+  return withdrawnWhere(answer, reason, ({ name, topicId }) => isWanted(name ?? ids.knownName(topicId!), selection))
+}
+
+/** The same for topics of which nothing could be captured. */
+export function withdrawnUnnamed(answer: ProduceAnswer, reason: string, unnamed: Accepted['unnamed']): ProduceAnswer {
+  return withdrawnWhere(answer, reason, response => unnamed.has(calledBy(response)))
+}
+
+function withdrawnWhere(
+  answer: ProduceAnswer,
+  reason: string,
+  isLost: (response: TopicAnswer) => boolean
+): ProduceAnswer {
   return {
     ...answer,
     responses: answer.responses.map(response => {
-      if (!isWanted(response.name ?? ids.knownName(response.topicId!), selection)) return response
+      if (!isLost(response)) return response
       const partitionResponses = response.partitionResponses.map(partition =>
         partition.errorCode === KafkaError.NONE
           ? { ...partition, errorCode: KafkaError.NOT_ENOUGH_REPLICAS_AFTER_APPEND, errorMessage: reason }

@@ -4,7 +4,9 @@ import type net from 'node:net'
 import { MillraceError } from 'millrace/connect'
 import type { FrameHandler, ProduceRequest } from 'millrace/kafka'
 import {
+  AnswerScanner,
   FrameSplitter,
+  hasEndpointsAtEnd,
   KafkaError,
   messages,
   REQUEST_HEAD_BYTES,
@@ -14,6 +16,7 @@ import {
 } from 'millrace/kafka'
 import type { Budget } from './budget.ts'
 import { refusal, wantsCapture } from './capture.ts'
+import { relocateTail } from './endpoints.ts'
 import type { Exchange } from './outbox.ts'
 import { Outbox } from './outbox.ts'
 import { isRewritten, rewrite } from './rewrite.ts'
@@ -52,7 +55,7 @@ export class Session {
     this.#responses = new FrameSplitter(this.#responseHandler(), RESPONSE_HEAD_BYTES)
 
     client.on('data', (data: Buffer) => this.#guard(() => this.#pushRequests(data)))
-    broker.on('data', (data: Buffer) => this.#guard(() => this.#responses.push(data)))
+    broker.on('data', (data: Buffer) => this.#guard(() => this.#pushResponses(data)))
     broker.on('drain', () => this.#resumeClient())
     client.on('drain', () => this.#resumeBroker())
     // A client that closes is owed nothing any more, but what it sent may still be accepted, and then it is captured.
@@ -197,27 +200,52 @@ export class Session {
 
   // Responses
 
+  #pushResponses(data: Buffer): void {
+    // What comes in one piece goes out in one: the tail of a Fetch answer would be a packet of its own.
+    this.#client.cork()
+    this.#responses.push(data)
+    this.#client.uncork()
+  }
+
   #responseHandler(): FrameHandler {
     let exchange: Exchange | undefined
     let whole: Buffer[] | null = null
+    let scanner: AnswerScanner | null = null
     return {
       begin: head => {
         exchange = this.#unanswered.shift()
         if (exchange === undefined || exchange.correlationId !== head.readInt32BE(4)) {
           throw new MillraceError('WIRE_CORRUPT', 'the broker sent a response that belongs to no request')
         }
-        whole = exchange.produce || isRewritten(exchange.key) ? [] : null
+        const { key, version, produce } = exchange
+        whole = produce || isRewritten(key) ? [] : null
+        scanner = hasEndpointsAtEnd(key, version) ? new AnswerScanner(key, version) : null
         return true
       },
       data: chunk => {
+        const passing = scanner?.push(chunk) ?? chunk
         if (whole) whole.push(chunk)
-        else this.#send(exchange!, [chunk], { complete: false })
+        else if (passing.length > 0) this.#send(exchange!, [passing], { complete: false })
       },
       end: () => {
+        if (scanner) return this.#endScanned(exchange!, scanner)
         if (whole === null) return this.#send(exchange!, [])
         const frame = whole.length === 1 ? whole[0]! : Buffer.concat(whole)
         this.#settle(exchange!, frame).catch(error => this.#abort(error))
       }
+    }
+  }
+
+  /** All of an answer has gone out but its end, which may name brokers. */
+  #endScanned(exchange: Exchange, scanner: AnswerScanner): void {
+    const end = scanner.finish()
+    if (end.tail.nodeEndpoints?.length) {
+      relocateTail(exchange.key, exchange.version, end, this.#context.nodes).then(
+        bytes => this.#send(exchange, [bytes]),
+        error => this.#abort(error)
+      )
+    } else {
+      this.#send(exchange, [end.bytes]) // at once, as nearly all do
     }
   }
 

@@ -5,8 +5,8 @@ import type { SourceContext } from 'millrace/connect'
 import { MillraceError, messageOf } from 'millrace/connect'
 import type { ProduceRequest } from 'millrace/kafka'
 import { messages, responseBodyStart, responseFrame } from 'millrace/kafka'
-import type { ProduceAnswer } from './capture.ts'
-import { acceptedBatches, withdrawn } from './capture.ts'
+import type { Accepted, ProduceAnswer } from './capture.ts'
+import { acceptedBatches, withdrawn, withdrawnUnnamed } from './capture.ts'
 import type { ProxyFigures } from './metrics.ts'
 import type { NodeMap } from './rewrite.ts'
 import { relocate } from './rewrite.ts'
@@ -38,11 +38,14 @@ export async function settleProduce(
   let changed: ProduceAnswer = answer
   const began = performance.now()
   try {
-    const capture = acceptedBatches(request, answer, source.clusterId, ids, selection).then(accepted =>
-      accepted.length > 0 ? source.capture(accepted) : undefined
-    )
-    await within(capture, request.timeoutMs * HOLD_SHARE_OF_TIMEOUT)
-    figures.produced.answered += 1
+    const capture = async () => {
+      const { batches, unnamed } = await acceptedBatches(request, answer, source.clusterId, ids, selection)
+      if (batches.length > 0) await source.capture(batches)
+      return unnamed
+    }
+    const unnamed = await within(capture(), request.timeoutMs * HOLD_SHARE_OF_TIMEOUT)
+    if (unnamed.size > 0) changed = refuseUnnamed(answer, unnamed, source)
+    figures.produced[changed === answer ? 'answered' : 'withdrawn'] += 1
   } catch (error) {
     source.logger.error(
       { err: error },
@@ -58,6 +61,13 @@ export async function settleProduce(
   return changed === answer ? frame : produceFrame(version, frame.readInt32BE(4), changed)
 }
 
+/** What a producer is told of topics that the broker took batches for, and whose name or id nobody can tell. */
+function refuseUnnamed(answer: ProduceAnswer, unnamed: Accepted['unnamed'], { logger }: SourceContext): ProduceAnswer {
+  const [[topic, err]] = [...unnamed] as [[string, unknown]]
+  logger.error({ err, topics: [...unnamed.keys()] }, 'batches of unknown topics were not captured')
+  return withdrawnUnnamed(answer, `millrace: ${topic}: ${messageOf(err)}`, unnamed)
+}
+
 /** The frame of a Produce answer. */
 export function produceFrame(version: number, correlationId: number, answer: ProduceAnswer): Buffer {
   const { produce } = messages
@@ -65,11 +75,11 @@ export function produceFrame(version: number, correlationId: number, answer: Pro
 }
 
 /** Waits for `work`, but no longer than `ms`. */
-async function within(work: Promise<void>, ms: number): Promise<void> {
+async function within<T>(work: Promise<T>, ms: number): Promise<T> {
   const { promise, reject } = Promise.withResolvers<never>()
   const timer = setTimeout(() => reject(new MillraceError('TIMEOUT', `not durable after ${Math.round(ms)} ms`)), ms)
   try {
-    await Promise.race([work, promise])
+    return await Promise.race([work, promise])
   } finally {
     clearTimeout(timer)
   }

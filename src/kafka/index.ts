@@ -2,6 +2,8 @@
 
 export type { Address } from './address.ts'
 export { formatAddress, parseAddress } from './address.ts'
+export type { AnswerTail } from './answer-tail.ts'
+export { AnswerScanner, hasEndpointsAtEnd, writeTail } from './answer-tail.ts'
 export type { Api, RequestOf, ResponseOf } from './api.ts'
 export type { TopicMetadata } from './cluster.ts'
 export { Cluster } from './cluster.ts'

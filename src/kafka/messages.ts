@@ -278,3 +278,87 @@ export const describeCluster = api(
     clusterAuthorizedOperations: int32.or(-2147483648)
   }
 )
+
+const acknowledgements = array(struct({ firstOffset: int64, lastOffset: int64, acknowledgeTypes: array(int8) }))
+
+export const shareFetch = api(
+  78,
+  'ShareFetch',
+  { versions: [1, 2], flexible: 0 },
+  {
+    groupId: string.nullable,
+    memberId: string.nullable,
+    shareSessionEpoch: int32,
+    maxWaitMs: int32,
+    minBytes: int32,
+    maxBytes: int32.or(0x7fffffff),
+    maxRecords: int32,
+    batchSize: int32,
+    shareAcquireMode: int8.since(2),
+    isRenewAck: bool.since(2),
+    topics: array(
+      struct({
+        topicId: uuid,
+        partitions: array(struct({ partitionIndex: int32, acknowledgementBatches: acknowledgements }))
+      })
+    ),
+    forgottenTopicsData: array(struct({ topicId: uuid, partitions: array(int32) }))
+  },
+  {
+    throttleTimeMs: int32,
+    errorCode: int16,
+    errorMessage: string.nullable,
+    acquisitionLockTimeoutMs: int32,
+    responses: array(
+      struct({
+        topicId: uuid,
+        partitions: array(
+          struct({
+            partitionIndex: int32,
+            errorCode: int16,
+            errorMessage: string.nullable,
+            acknowledgeErrorCode: int16,
+            acknowledgeErrorMessage: string.nullable,
+            currentLeader: leader,
+            records: bytes,
+            acquiredRecords: array(struct({ firstOffset: int64, lastOffset: int64, deliveryCount: int16 }))
+          })
+        )
+      })
+    ),
+    nodeEndpoints
+  }
+)
+
+export const shareAcknowledge = api(
+  79,
+  'ShareAcknowledge',
+  { versions: [1, 2], flexible: 0 },
+  {
+    groupId: string.nullable,
+    memberId: string.nullable,
+    shareSessionEpoch: int32,
+    isRenewAck: bool.since(2),
+    topics: array(
+      struct({
+        topicId: uuid,
+        partitions: array(struct({ partitionIndex: int32, acknowledgementBatches: acknowledgements }))
+      })
+    )
+  },
+  {
+    throttleTimeMs: int32,
+    errorCode: int16,
+    errorMessage: string.nullable,
+    acquisitionLockTimeoutMs: int32.since(2),
+    responses: array(
+      struct({
+        topicId: uuid,
+        partitions: array(
+          struct({ partitionIndex: int32, errorCode: int16, errorMessage: string.nullable, currentLeader: leader })
+        )
+      })
+    ),
+    nodeEndpoints
+  }
+)

@@ -1,7 +1,13 @@
 // What is captured of a Produce request, by the broker's answer to it; and the answers that the proxy gives in its place.
 import { describe, expect, test } from 'vitest'
 import type { ProduceAnswer } from '../../../connectors/kafka-proxy/capture.ts'
-import { acceptedBatches, refusal, wantsCapture, withdrawn } from '../../../connectors/kafka-proxy/capture.ts'
+import {
+  acceptedBatches,
+  refusal,
+  wantsCapture,
+  withdrawn,
+  withdrawnUnnamed
+} from '../../../connectors/kafka-proxy/capture.ts'
 import { TopicIds } from '../../../connectors/kafka-proxy/topics.ts'
 import type { Cluster } from '../../../src/kafka/cluster.ts'
 import { responseBodyStart } from '../../../src/kafka/headers.ts'
@@ -15,6 +21,8 @@ const BILLS = 'EBESExQVFhcYGRobHB0eHw'
 const STRANGE = 'ICEiIyQlJicoKSorLC0uLw'
 const ids = { orders: ORDERS, bills: BILLS }
 const selection = { topics: ['orders', 'java-none'], regex: /.*/, exclude: [] }
+
+const nothing = { batches: [], unnamed: new Map() }
 
 /** Ids of two topics, learned from metadata; `cluster` is asked for all else and knows nothing. */
 function topicIds() {
@@ -48,7 +56,7 @@ const stream = (partition: number) => ({ clusterId: 'c', topic: 'orders', topicI
 
 describe.each([12, 13])('in version %d', version => {
   test('what the broker accepted is captured with its offsets, of captured topics only', async () => {
-    const batches = await acceptedBatches(request(version), answer(version, [[0, 100], [0, 0], [0, 5]]), 'c', topicIds().topics, selection) // biome-ignore format: one line
+    const { batches } = await acceptedBatches(request(version), answer(version, [[0, 100], [0, 0], [0, 5]]), 'c', topicIds().topics, selection) // biome-ignore format: one line
     expect(batches.map(({ chunks, ...rest }) => rest)).toEqual(
       [100, 0, 5].map((baseOffset, partition) => {
         return { stream: stream(partition), baseOffset, lastOffset: baseOffset + 1, recordCount: 2, flags: 0 }
@@ -62,7 +70,7 @@ describe.each([12, 13])('in version %d', version => {
 
   test('what it refused is left out; what it has in its log in spite of an error is provisional', async () => {
     const broker = answer(version, [[19, -1], [7, 40], [20, 60]]) // biome-ignore format: one line
-    const batches = await acceptedBatches(request(version), broker, 'c', topicIds().topics, selection)
+    const { batches } = await acceptedBatches(request(version), broker, 'c', topicIds().topics, selection)
     expect(batches.map(({ stream, baseOffset, flags }) => [stream.partition, baseOffset, flags])).toEqual([
       [1, 40, 2],
       [2, 60, 2]
@@ -74,7 +82,7 @@ describe.each([12, 13])('in version %d', version => {
     const [{ partitionResponses }] = broker.responses as [(typeof broker.responses)[0]]
     partitionResponses[1]!.logAppendTimeMs = 1_764_072_000_000
     partitionResponses[2]!.logAppendTimeMs = -1
-    const batches = await acceptedBatches(request(version), broker, 'c', topicIds().topics, selection)
+    const { batches } = await acceptedBatches(request(version), broker, 'c', topicIds().topics, selection)
     expect(batches.map(({ baseOffset, flags }) => [baseOffset, flags])).toEqual([
       [40, 0],
       [60, 2],
@@ -84,12 +92,12 @@ describe.each([12, 13])('in version %d', version => {
 
   test('errors 7 and 20 without an offset say nothing of the log', async () => {
     const broker = answer(version, [[7, -1], [20, -1], [0, -1]]) // biome-ignore format: one line
-    expect(await acceptedBatches(request(version), broker, 'c', topicIds().topics, selection)).toEqual([])
+    expect(await acceptedBatches(request(version), broker, 'c', topicIds().topics, selection)).toEqual(nothing)
   })
 
   test.each([2, 3, 6, 10, 22, 29, 45, 87, 100])('error %d is a refusal', async errorCode => {
     const broker = answer(version, [[errorCode, 5]])
-    expect(await acceptedBatches(request(version), broker, 'c', topicIds().topics, selection)).toEqual([])
+    expect(await acceptedBatches(request(version), broker, 'c', topicIds().topics, selection)).toEqual(nothing)
   })
 })
 
@@ -102,17 +110,24 @@ test('a topic id that nobody knows does not spoil what was accepted beside it', 
     ]
   }
   const { topics, asked } = topicIds()
-  const batches = await acceptedBatches(scanProduceRequest([frame], 13), broker, 'c', topics, selection)
+  const { batches } = await acceptedBatches(scanProduceRequest([frame], 13), broker, 'c', topics, selection)
   expect(batches).toMatchObject([{ stream: stream(0), baseOffset: 9 }])
   expect(asked()).toBe(0)
 })
 
-test('an accepted batch of an unknown topic id is an error: it must not be answered as safe', async () => {
-  const frame = produceFrame({ version: 13, topics: { strange: [0] }, ids: { strange: STRANGE } })
+test('an accepted batch of an unknown topic id is named: it must not be answered as safe, unlike those beside it', async () => {
+  const frame = produceFrame({ version: 13, topics: { strange: [0], orders: [0] }, ids: { ...ids, strange: STRANGE } })
   const partitionResponses = [{ index: 0, errorCode: 0, baseOffset: 9 }]
-  const broker: ProduceAnswer = { responses: [{ topicId: STRANGE, partitionResponses }] }
-  const capture = acceptedBatches(scanProduceRequest([frame], 13), broker, 'c', topicIds().topics, selection)
-  await expect(capture).rejects.toThrow(STRANGE)
+  const broker: ProduceAnswer = {
+    responses: [STRANGE, ORDERS].map(topicId => ({ topicId, partitionResponses }))
+  }
+  const { topics } = topicIds()
+  const accepted = await acceptedBatches(scanProduceRequest([frame], 13), broker, 'c', topics, selection)
+  expect(accepted.batches).toMatchObject([{ stream: stream(0), baseOffset: 9 }])
+  expect([...accepted.unnamed]).toMatchObject([[STRANGE, { code: 'BROKER_ERROR' }]])
+  const { responses } = withdrawnUnnamed(broker, 'nobody knows it', accepted.unnamed)
+  expect(responses.map(({ partitionResponses: [one] }) => one!.errorCode)).toEqual([20, 0])
+  expect(responses[0]!.partitionResponses[0]!.errorMessage).toBe('nobody knows it')
 })
 
 test.each(['java-Produce-v13', 'librdkafka-Produce-v7', 'kafkajs-Produce-v7'])('%s, as recorded', async name => {
@@ -122,8 +137,9 @@ test.each(['java-Produce-v13', 'librdkafka-Produce-v7', 'kafkajs-Produce-v7'])('
   const { topic, topicId } = scanned.partitions[0]!
   const { topics } = topicIds()
   topics.learn([{ name: topic ?? 'a', topicId: topicId ?? ORDERS, errorCode: 0, partitions: [] }])
-  const [batch, ...more] = await acceptedBatches(scanned, body, 'c', topics, { ...selection, topics: [] })
-  expect(more).toEqual([])
+  const { batches, unnamed } = await acceptedBatches(scanned, body, 'c', topics, { ...selection, topics: [] })
+  const [batch, ...more] = batches
+  expect([more, unnamed.size]).toEqual([[], 0])
   const { baseOffset } = body.responses[0]!.partitionResponses[0]!
   const wire = Buffer.concat(batch!.chunks)
   expect(batch).toMatchObject({

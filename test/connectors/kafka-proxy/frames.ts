@@ -11,6 +11,7 @@ export interface ProduceOptions {
   readonly correlationId?: number
   readonly acks?: number
   readonly timeoutMs?: number
+  readonly transactionalId?: string | null
   /** Partitions by topic; a batch of two records goes to each. */
   readonly topics?: Readonly<Record<string, readonly number[]>>
   /** Topic ids by name, for version 13. */
@@ -26,6 +27,7 @@ export function produceFrame(options: ProduceOptions = {}): Buffer {
     correlationId = 1,
     acks = -1,
     timeoutMs = 30_000,
+    transactionalId = null,
     topics = { orders: [0] },
     ids = {},
     size = 10
@@ -35,7 +37,7 @@ export function produceFrame(options: ProduceOptions = {}): Buffer {
     ...(name in ids && { topicId: ids[name]! }),
     partitionData: partitions.map(index => ({ index, records: twoRecords(`${name}/${index}`, size) }))
   }))
-  const body = produce.request.encode({ transactionalId: null, acks, timeoutMs, topicData }, version)
+  const body = produce.request.encode({ transactionalId, acks, timeoutMs, topicData }, version)
   return requestFrame(produce, version, correlationId, 'test', body)
 }
 

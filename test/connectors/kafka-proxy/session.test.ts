@@ -312,7 +312,7 @@ describe('what is not Kafka', () => {
   hugeFrame.writeInt32BE(200 * 1024 * 1024)
   const negative = Buffer.alloc(64, 0xff)
   const hidden = Buffer.from(ask(1))
-  hidden.writeInt16BE(78, 4)
+  hidden.writeInt16BE(55, 4)
   const tooNew = Buffer.from(produceFrame())
   tooNew.writeInt16BE(14, 6)
   const unreadable = Buffer.from(produceFrame())

@@ -17,21 +17,19 @@ describe('of a real broker', () => {
     expect(ours.get(0)).toEqual([0, 13])
   })
 
-  test('Fetch ends before the answers that name addresses', () => {
-    expect(theirs.get(1)).toEqual([4, 18])
-    expect(ours.get(1)).toEqual([4, 15])
+  test('what names brokers at its end is there', () => {
+    expect([1, 78, 79].map(key => theirs.get(key))).toEqual([[4, 18], [1, 2], [1, 2]]) // biome-ignore format: one line
+    for (const key of [1, 78, 79]) expect(ours.get(key)).toEqual(theirs.get(key))
   })
 
   test('what would lead round the proxy is not there', () => {
-    expect(theirs.has(55) && theirs.has(78)).toBe(true)
+    expect(theirs.has(55)).toBe(true)
     const gone = [...theirs.keys()].filter(key => !ours.has(key))
-    expect(gone.sort((a, b) => a - b)).toEqual(
-      [55, 71, 72, 78, 79, 80, 81, 83, 84, 85, 86, 87].filter(key => theirs.has(key))
-    )
+    expect(gone.sort((a, b) => a - b)).toEqual([55, 71, 72, 80, 81, 83, 84, 85, 86, 87].filter(key => theirs.has(key)))
   })
 
   test('everything else is as the broker has it, with its features', () => {
-    for (const [key, range] of ours) if (key !== 1) expect(range, `api ${key}`).toEqual(theirs.get(key))
+    for (const [key, range] of ours) expect(range, `api ${key}`).toEqual(theirs.get(key))
     const { apiKeys: _, ...rest } = offeredVersions(broker)
     const { apiKeys: __, ...theirRest } = broker
     expect(rest).toEqual(theirRest)
@@ -55,9 +53,15 @@ describe('of other brokers', () => {
     ['a newer one: what is decoded ends where our table does', 3, [0, 14], [[0, 13]]],
     ['a newer one: Produce', 0, [0, 14], [[0, 13]]],
     ['an older one: Produce', 0, [0, 9], [[0, 9]]],
+    ['one that does not offer the versions that it refuses: Produce', 0, [3, 13], [[0, 13]]],
+    ['one that no longer speaks our lowest: Produce', 0, [4, 13], [[4, 13]]],
+    ['one that has forgotten old versions: Metadata', 3, [5, 12], [[5, 12]]],
     ['an older one: Fetch', 1, [0, 11], [[0, 11]]],
     ['one that has nothing in common with our table', 3, [14, 15], []],
-    ['one that has nothing in common with our Fetch', 1, [16, 18], []],
+    ['a newer one: Fetch, whose end could lie elsewhere', 1, [4, 19], [[4, 18]]],
+    ['one that has nothing in common with our Fetch', 1, [19, 20], []],
+    ['a newer one: ShareFetch', 78, [1, 3], [[1, 2]]],
+    ['an early one: ShareFetch, whose answers were others', 78, [0, 0], []],
     ['a newer one: an API that nobody knows yet', 250, [0, 3], [[0, 3]]],
     ['a newer one: a version of what passes undecoded', 9, [1, 99], [[1, 99]]]
   ])('%s', (_, key, [min, max], expected) => {
@@ -69,11 +73,17 @@ test.each([
   [0, 2, false],
   [0, 13, true],
   [0, 14, false],
-  [1, 16, false],
+  [1, 0, true],
+  [1, 18, true],
+  [1, 19, false],
   [3, 14, false],
   [18, 5, false],
   [55, 0, false],
-  [78, 1, false],
+  [71, 0, false],
+  [78, 0, false],
+  [78, 1, true],
+  [79, 3, false],
+  [80, 0, false],
   [250, 77, true]
 ])('api %d version %d: %s', (key, version, expected) => {
   expect(isOffered(key, version)).toBe(expected)

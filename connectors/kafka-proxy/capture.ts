@@ -22,13 +22,14 @@ export interface Accepted {
   readonly unnamed: ReadonlyMap<string, unknown>
 }
 
-/** The batches that the broker has in its log now, with their offsets. */
+/** The batches that the broker has in its log now, with their offsets, of a request that was sent at `sentAt`. */
 export async function acceptedBatches(
   request: ProduceRequest,
   answer: ProduceAnswer,
   clusterId: string,
   ids: TopicIds,
-  selection: TopicSelection
+  selection: TopicSelection,
+  sentAt: number
 ): Promise<Accepted> {
   const sent = new Map(
     request.partitions.map(({ topic, topicId, partition, batch }) => [`${topic ?? topicId}/${partition}`, batch])
@@ -51,6 +52,7 @@ export async function acceptedBatches(
         lastOffset: baseOffset + batch.lastOffsetDelta,
         recordCount: batch.recordCount,
         flags: isProvisional(answered) ? FrameFlag.PROVISIONAL : 0,
+        leaderEpoch: ids.epochBefore(topicId, index, sentAt),
         chunks: batch.chunks
       })
     }

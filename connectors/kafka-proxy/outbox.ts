@@ -9,6 +9,8 @@ export interface Exchange {
   readonly version: number
   readonly correlationId: number
   readonly produce: ProduceRequest | null
+  /** When its first byte went on, by `performance.now()`. */
+  readonly sentAt: number
   /** Bytes of the budget that the request holds until its response has gone. */
   readonly reserved: number
 }

@@ -14,7 +14,7 @@ export interface NodeMap {
 export interface RewriteContext {
   readonly nodes: NodeMap
   /** Sees every Metadata answer. */
-  onTopics(topics: ResponseOf<typeof messages.metadata>['topics']): void
+  onTopics(topics: ResponseOf<typeof messages.metadata>['topics']): Promise<void>
 }
 
 /** The APIs whose answers are rewritten, beside Produce, whose answers are decoded anyway. */
@@ -47,7 +47,7 @@ export async function relocate<N extends Address>(
 
 async function rewriteMetadata(frame: Buffer, version: number, { nodes, onTopics }: RewriteContext): Promise<Buffer> {
   const { answer, encode } = open(messages.metadata, frame, version)
-  onTopics(answer.topics)
+  await onTopics(answer.topics)
   return encode({ ...answer, brokers: await relocate(answer.brokers, broker => broker.nodeId, nodes) })
 }
 

@@ -125,11 +125,13 @@ export class Session {
     let correlationId = 0
     let kept: Buffer[] | null = null
     let forward = true
+    let sentAt = 0
     return {
       begin: (head, size) => {
         key = head.readInt16BE(4)
         version = head.readInt16BE(6)
         correlationId = head.readInt32BE(8)
+        sentAt = performance.now()
         const isProduce = key === messages.produce.key
         const tooNew = key === messages.apiVersions.key && !isOffered(key, version)
         if (!tooNew && !isOffered(key, version)) {
@@ -146,7 +148,7 @@ export class Session {
         if (forward) this.#broker.write(chunk)
       },
       end: () => {
-        const exchange = { key, version, correlationId, reserved: this.#arriving }
+        const exchange = { key, version, correlationId, sentAt, reserved: this.#arriving }
         if (key === messages.apiVersions.key && !forward) this.#answerUnknownVersion({ ...exchange, produce: null })
         else if (kept === null) this.#expect({ ...exchange, produce: null })
         else {
@@ -254,7 +256,7 @@ export class Session {
     const { key, version, produce } = exchange
     const { nodes, ids } = this.#context
     const answer = produce
-      ? await settleProduce(produce, version, frame, this.#context)
+      ? await settleProduce({ ...exchange, produce }, frame, this.#context)
       : await rewrite(key, version, frame, { nodes, onTopics: topics => ids.learn(topics) })
     this.#send(exchange, [answer])
   }

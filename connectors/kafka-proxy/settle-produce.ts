@@ -8,6 +8,7 @@ import { messages, responseBodyStart, responseFrame } from 'millrace/kafka'
 import type { Accepted, ProduceAnswer } from './capture.ts'
 import { acceptedBatches, withdrawn, withdrawnUnnamed } from './capture.ts'
 import type { ProxyFigures } from './metrics.ts'
+import type { Exchange } from './outbox.ts'
 import type { NodeMap } from './rewrite.ts'
 import { relocate } from './rewrite.ts'
 import type { TopicIds, TopicSelection } from './topics.ts'
@@ -28,8 +29,7 @@ const HOLD_SHARE_OF_TIMEOUT = 2 / 3
  * Throws WIRE_CORRUPT for an answer that cannot be read.
  */
 export async function settleProduce(
-  request: ProduceRequest,
-  version: number,
+  { produce: request, version, sentAt }: Exchange & { produce: ProduceRequest },
   frame: Buffer,
   { source, ids, selection, nodes, figures }: SettleContext
 ): Promise<Buffer> {
@@ -39,7 +39,7 @@ export async function settleProduce(
   const began = performance.now()
   try {
     const capture = async () => {
-      const { batches, unnamed } = await acceptedBatches(request, answer, source.clusterId, ids, selection)
+      const { batches, unnamed } = await acceptedBatches(request, answer, source.clusterId, ids, selection, sentAt)
       if (batches.length > 0) await source.capture(batches)
       return unnamed
     }

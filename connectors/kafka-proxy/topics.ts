@@ -25,13 +25,24 @@ export class TopicIds {
     this.#cluster = cluster
   }
 
-  learn(topics: ResponseOf<typeof messages.metadata>['topics']): void {
-    for (const { name, topicId, errorCode } of topics) {
+  /**
+   * Takes note of a metadata answer. One below version 10 has no ids, and none below 7 leader epochs: then the cluster is
+   * asked, so that both are known before the client can send anything.
+   */
+  async learn(topics: ResponseOf<typeof messages.metadata>['topics']): Promise<void> {
+    const unnamed: string[] = []
+    for (const { name, topicId, errorCode, partitions } of topics) {
       if (name === null) continue
-      if (errorCode === 0 && topicId !== undefined) this.#set(name, topicId)
-      // Answers below version 10 have no ids: this client may have been told of a new topic with an old name.
+      if (errorCode === 0 && topicId !== undefined) {
+        this.#set(name, topicId)
+        for (const p of partitions) this.#cluster.epochs.hear(topicId, p.partitionIndex, p.leaderEpoch ?? -1)
+      }
+      // This client may have been told of a new topic with an old name.
       else this.#ids.delete(name)
+      if (errorCode === 0 && topicId === undefined) unnamed.push(name)
     }
+    // What cannot be learned now is asked for again when a batch was accepted.
+    if (unnamed.length > 0) await this.#ask(unnamed).catch(() => {})
   }
 
   /**
@@ -52,6 +63,11 @@ export class TopicIds {
     if (known !== undefined) return known
     await this.#ask(null)
     return this.#found(this.#names.get(topicId), topicId)
+  }
+
+  /** The leader epoch of a partition that was heard of before a request was sent at `sentAt`; -1 for none. */
+  epochBefore(topicId: string, partition: number, sentAt: number): number {
+    return this.#cluster.epochs.before(topicId, partition, sentAt)
   }
 
   /** The name of a topic id, if a metadata answer has named it. */

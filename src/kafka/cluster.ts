@@ -5,7 +5,8 @@ import type { Address } from './address.ts'
 import type { Api, ResponseOf } from './api.ts'
 import { Connection } from './connection.ts'
 import { isRetriableKafkaError, KafkaError, kafkaErrorName } from './kafka-errors.ts'
-import { fetch, initProducerId, listOffsets, metadata, produce } from './messages.ts'
+import { LeaderEpochs } from './leader-epochs.ts'
+import { fetch, initProducerId, listOffsets, metadata, offsetForLeaderEpoch, produce } from './messages.ts'
 
 export interface TopicMetadata {
   readonly name: string
@@ -37,6 +38,8 @@ const PRODUCE_TIMEOUT_MS = 10_000
 const BACKOFF_MS = 100
 
 export class Cluster implements Disposable {
+  /** What metadata has told, here and to whoever else adds to it. */
+  readonly epochs = new LeaderEpochs()
   readonly #bootstrap: readonly Address[]
   readonly #clientId: string
   readonly #connections = new Map<string, Promise<Connection>>()
@@ -95,6 +98,7 @@ export class Cluster implements Disposable {
         continue
       }
       const leaders = new Map(topic.partitions.map(p => [p.partitionIndex, p.leaderId]))
+      for (const p of topic.partitions) this.epochs.hear(topic.topicId!, p.partitionIndex, p.leaderEpoch ?? -1)
       const found = { name: topic.name, topicId: topic.topicId!, isInternal: topic.isInternal ?? false, leaders }
       this.#topics.set(topic.name, found)
       seen.push(found)
@@ -119,6 +123,23 @@ export class Cluster implements Disposable {
       response => response.topics[0]?.partitions[0]
     )
     return answer.offset ?? -1
+  }
+
+  /**
+   * The offset behind the last batch that the leader's log has of a leader epoch, for its newest one the end of the log; 0 when
+   * it has none of it. Null from a broker without leader epochs. Throws BROKER_ERROR. Source: KIP-101.
+   */
+  async endOfEpoch(at: TopicPartition, epoch: number): Promise<number | null> {
+    if (!(await this.#anyBroker()).offers(offsetForLeaderEpoch)) return null
+    const topics = [{ topic: at.topic, partitions: [{ partition: at.partition, leaderEpoch: epoch }] }]
+    const found = await this.#atLeader(
+      at,
+      offsetForLeaderEpoch,
+      connection => connection.request(offsetForLeaderEpoch, { topics }),
+      response => response.topics[0]?.partitions[0]
+    )
+    // Where the log has nothing of it, the answer is of the epoch before.
+    return found.leaderEpoch === epoch ? (found.endOffset ?? 0) : 0
   }
 
   /**

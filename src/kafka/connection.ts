@@ -70,6 +70,11 @@ export class Connection implements Disposable {
     return this.#failure !== null
   }
 
+  /** Whether the broker has an API at all. */
+  offers(api: Api): boolean {
+    return this.#versions.has(api.key)
+  }
+
   /** The highest version of an API that both sides speak. Throws BROKER_ERROR when there is none. */
   version(api: Api): number {
     const [min, max] = api.versions

@@ -238,6 +238,32 @@ export const apiVersions = api(
   }
 )
 
+export const offsetForLeaderEpoch = api(
+  23,
+  'OffsetForLeaderEpoch',
+  { versions: [2, 4], flexible: 4 },
+  {
+    replicaId: int32.since(3).or(-1),
+    topics: array(
+      struct({
+        topic: string,
+        partitions: array(struct({ partition: int32, currentLeaderEpoch: int32.since(2).or(-1), leaderEpoch: int32 }))
+      })
+    )
+  },
+  {
+    throttleTimeMs: int32.since(2),
+    topics: array(
+      struct({
+        topic: string,
+        partitions: array(
+          struct({ errorCode: int16, partition: int32, leaderEpoch: int32.since(1).or(-1), endOffset: int64.or(-1) })
+        )
+      })
+    )
+  }
+)
+
 export const initProducerId = api(
   22,
   'InitProducerId',

@@ -75,6 +75,21 @@ export class BrokerLog {
   }
 
   /**
+   * Where the log of each of these leader epochs ends; undefined from a broker that has no epochs. A capture of an epoch that
+   * does not lie below its end was taken back by an election. Throws BROKER_ERROR, BROKER_UNREACHABLE.
+   */
+  async epochEnds(stream: StreamKey, epochs: ReadonlySet<number>): Promise<ReadonlyMap<number, number> | undefined> {
+    const ends = new Map<number, number>()
+    for (const epoch of epochs) {
+      if (epoch < 0) continue // captured before any was heard of
+      const end = await this.#cluster.endOfEpoch(stream, epoch)
+      if (end === null) return undefined
+      ends.set(epoch, end)
+    }
+    return ends
+  }
+
+  /**
    * Fetches the broker's batches for the first of these holes, and what the same answer has for the others; or says why
    * the broker has nothing for it. Neither: the broker gives nothing now.
    */

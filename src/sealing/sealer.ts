@@ -16,7 +16,7 @@ import type { BrokerLog, LogState } from './broker-log.ts'
 import { Releaser } from './release.ts'
 import type { SegmentBuilder } from './segment-builder.ts'
 import type { OffsetRange, SettleOptions } from './settle.ts'
-import { cut, settle } from './settle.ts'
+import { cut, isFetched, settle } from './settle.ts'
 import { giveUpUnreadable, giveUpUnseen } from './unreadable.ts'
 
 export interface SealerParts {
@@ -197,10 +197,11 @@ export class Sealer {
     log: LogState
   ): Promise<{ rows: readonly WalEntry[]; gaps: readonly Gap[]; next: number }> {
     const { segmentBytes, broker, wal, logger } = this.#parts
+    const isKept = await this.#keptBy(stream, captured, log)
     const gaps: Gap[] = []
     let lastHole = -1
     for (let entries = captured; ; ) {
-      const options = { ...range, gaps: gaps.toSorted((a, b) => a.from - b.from) }
+      const options = { ...range, isKept, gaps: gaps.toSorted((a, b) => a.from - b.from) }
       const settled = settle(entries, options)
       const { line, next } = cut(settled, options, segmentBytes)
       const done = { rows: line, gaps: options.gaps, next }
@@ -231,6 +232,16 @@ export class Sealer {
         entries = await this.#ahead(stream, range.from)
       }
     }
+  }
+
+  /**
+   * Which captures no election can have taken back, judged by the leader epoch that was known before each was sent: those
+   * below the end of that epoch in the log, and those below the log's start, which must have been committed.
+   */
+  async #keptBy(stream: StreamKey, captured: readonly WalEntry[], log: LogState): Promise<(row: WalEntry) => boolean> {
+    const epochs = new Set(captured.filter(row => !isFetched(row)).map(row => row.leaderEpoch))
+    const ends = log.exists ? await this.#parts.broker.epochEnds(stream, epochs) : undefined
+    return row => ends === undefined || row.lastOffset < Math.max(log.start, ends.get(row.leaderEpoch) ?? 0)
   }
 
   #fileFor({ topicId, partition }: StreamKey, offset: number): string {

@@ -16,6 +16,8 @@ export interface SettleOptions extends OffsetRange {
   readonly gaps?: readonly Gap[]
   /** The topic's settings make the broker rewrite batches: only fetched ones count. */
   readonly fetchedOnly?: boolean
+  /** False for a capture that an election may have taken back: the broker's log may hold another batch there. */
+  readonly isKept?: (capture: WalEntry) => boolean
 }
 
 export interface Settled {
@@ -32,7 +34,7 @@ export function inOrder(entries: readonly WalEntry[]): WalEntry[] {
 /** Sorts entries into the main line and what is missing from it. */
 export function settle(
   entries: readonly WalEntry[],
-  { from, to, gaps = [], fetchedOnly = false }: SettleOptions
+  { from, to, gaps = [], fetchedOnly = false, isKept = () => true }: SettleOptions
 ): Settled {
   const line: WalEntry[] = []
   const holes: OffsetRange[] = []
@@ -48,7 +50,7 @@ export function settle(
     position = Math.max(position, offset)
   }
 
-  for (const entry of trusted(inOrder(entries), fetchedOnly)) {
+  for (const entry of trusted(inOrder(entries), fetchedOnly, isKept)) {
     if (entry.baseOffset < position || entry.lastOffset >= to) continue
     reach(entry.baseOffset)
     line.push(entry)
@@ -59,10 +61,17 @@ export function settle(
 }
 
 /** In offset order and without overlap: the broker's own, and where there is none, the captures that nothing contradicts. */
-function trusted(entries: readonly WalEntry[], fetchedOnly: boolean): readonly WalEntry[] {
+function trusted(
+  entries: readonly WalEntry[],
+  fetchedOnly: boolean,
+  isKept: (capture: WalEntry) => boolean
+): readonly WalEntry[] {
   const fetched = withoutOverlap(entries.filter(isFetched))
   if (fetchedOnly) return fetched
-  const captured = uncontradicted(entries.filter(entry => !isFetched(entry)))
+  const captured = uncontradicted(
+    entries.filter(entry => !isFetched(entry)),
+    isKept
+  )
   if (fetched.length === 0) return captured
   let next = 0
   const elsewhere = captured.filter(({ baseOffset, lastOffset }) => {
@@ -72,7 +81,7 @@ function trusted(entries: readonly WalEntry[], fetchedOnly: boolean): readonly W
   return [...fetched, ...elsewhere].sort((a, b) => a.baseOffset - b.baseOffset)
 }
 
-function isFetched({ flags }: WalEntry): boolean {
+export function isFetched({ flags }: WalEntry): boolean {
   return (flags & FrameFlag.FETCHED) !== 0
 }
 
@@ -88,16 +97,16 @@ function withoutOverlap(fetched: readonly WalEntry[]): WalEntry[] {
 }
 
 /**
- * The captures that are not provisional and share no offset with another batch. After a change of leader offsets are used
- * again, by batches that need not begin where the lost ones did.
+ * The captures that are not provisional, were not taken back, and share no offset with another batch.
+ * After a change of leader offsets are used again, by batches that need not begin where the lost ones did, nor pass here.
  */
-function uncontradicted(captured: readonly WalEntry[]): WalEntry[] {
+function uncontradicted(captured: readonly WalEntry[], isKept: (capture: WalEntry) => boolean): WalEntry[] {
   const doubtful = new Set<WalEntry>()
   const distinct: WalEntry[] = []
   /** Of those so far the one that reaches furthest: if a later one overlaps any of them, it overlaps this one. */
   let furthest: WalEntry | undefined
   for (const entry of captured) {
-    if (entry.flags & FrameFlag.PROVISIONAL) doubtful.add(entry)
+    if (entry.flags & FrameFlag.PROVISIONAL || !isKept(entry)) doubtful.add(entry)
     if (furthest !== undefined && entry.baseOffset <= furthest.lastOffset) {
       const isTwin = isSame(entry, furthest) && !doubtful.has(entry) && !doubtful.has(furthest)
       if (isTwin) continue

@@ -54,7 +54,7 @@ const manifestSchema = z.strictObject({
   /** Base offset of the first batch and last offset of the last one; null in a segment of gaps only. */
   firstBatchOffset: offset.nullable(),
   lastBatchOffset: offset.nullable(),
-  /** As the batches say; -1 in captured ones, which the broker had not stamped yet. */
+  /** As the batches say. A captured one says what was known before it was sent, -1 where nothing was. */
   leaderEpochs: z.array(z.strictObject({ epoch: z.number().int(), startOffset: offset })),
   /** Over all records; null without records. */
   minTimestamp: z.number().int().nullable(),

@@ -2,7 +2,17 @@
 import { MillraceError, messageOf } from '../errors.ts'
 import { Cursor } from '../kafka/cursor.ts'
 import { int64 } from '../kafka/wire.ts'
-import { at, BATCH_CRC_AT, FRAME_HEADER_BYTES, FRAME_MAGIC, frameSize, plain, rangeType, streamType } from './frame.ts'
+import {
+  at,
+  BATCH_CRC_AT,
+  BATCH_EPOCH_AT,
+  FRAME_HEADER_BYTES,
+  FRAME_MAGIC,
+  frameSize,
+  plain,
+  rangeType,
+  streamType
+} from './frame.ts'
 import type { StreamKey } from './stream.ts'
 
 export interface FrameHead {
@@ -12,6 +22,8 @@ export interface FrameHead {
   readonly lastOffset: number
   /** The batch's own CRC-32C; that of the frame for a single record. */
   readonly crc: number
+  /** As the batch says, -1 for a single record. */
+  readonly leaderEpoch: number
   /** Bytes of the batch or the single record. */
   readonly bytes: number
 }
@@ -40,11 +52,14 @@ export class HeadReader {
       if (version === 1) {
         const offset = int64.read(cursor, plain)
         const crc = start.readUInt32BE(at.crc)
-        return { stream, flags, baseOffset: offset, lastOffset: offset, crc, bytes: length - cursor.position }
+        const bytes = length - cursor.position
+        return { stream, flags, baseOffset: offset, lastOffset: offset, crc, leaderEpoch: -1, bytes }
       }
       const { baseOffset, lastOffset } = rangeType.read(cursor, plain)
       const bytes = length - cursor.position
-      return { stream, flags, baseOffset, lastOffset, crc: start.readUInt32BE(cursor.position + BATCH_CRC_AT), bytes }
+      const crc = start.readUInt32BE(cursor.position + BATCH_CRC_AT)
+      const leaderEpoch = start.readInt32BE(cursor.position + BATCH_EPOCH_AT)
+      return { stream, flags, baseOffset, lastOffset, crc, leaderEpoch, bytes }
     } catch (cause) {
       throw new MillraceError('WAL_CORRUPT', `a frame of ${length} bytes is no frame: ${messageOf(cause)}`, { cause })
     }

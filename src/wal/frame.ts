@@ -24,7 +24,8 @@ export const FrameFlag = {
 export const at = { magic: 0, version: 2, flags: 3, length: 4, crc: 8 } as const
 /** Base offset, last offset and record count: what stands between a V2 frame's stream and its batch. */
 const RANGE_BYTES = 20
-/** Where in a batch its CRC stands. */
+/** Where in a batch its leader epoch and its CRC stand. */
+export const BATCH_EPOCH_AT = 12
 export const BATCH_CRC_AT = 17
 
 export const plain = { version: 0, flexible: false }
@@ -84,8 +85,8 @@ export function batchFrameBytes(prefix: Buffer, batch: CapturedBatch): number {
 }
 
 /**
- * Fills `frame`, which is as long as `batchFrameBytes` says, with the V2 frame of a batch, its base offset patched in and the
- * frame's CRC still zero (`sealBatchFrame`). Returns where the batch begins.
+ * Fills `frame`, which is as long as `batchFrameBytes` says, with the V2 frame of a batch, its base offset and leader epoch
+ * patched in and the frame's CRC still zero (`sealBatchFrame`). Returns where the batch begins.
  */
 export function layBatchFrame(frame: Buffer, prefix: Buffer, batch: CapturedBatch): number {
   writeHeader(frame, { version: 2, flags: batch.flags })
@@ -100,6 +101,7 @@ export function layBatchFrame(frame: Buffer, prefix: Buffer, batch: CapturedBatc
     position += chunk.length
   }
   assignBaseOffset(frame, range + RANGE_BYTES, batch.baseOffset)
+  if (batch.leaderEpoch !== undefined) frame.writeInt32BE(batch.leaderEpoch, range + RANGE_BYTES + BATCH_EPOCH_AT)
   return range + RANGE_BYTES
 }
 

@@ -20,6 +20,8 @@ export interface CapturedBatch {
   readonly recordCount: number
   /** Bits of FrameFlag. */
   readonly flags: number
+  /** The partition's leader epoch that was known before the batch was sent; without it the bytes keep what they say. */
+  readonly leaderEpoch?: number
   /** The batch's bytes in pieces, as they lie in the buffers of a socket. */
   readonly chunks: readonly Uint8Array[]
 }

@@ -21,6 +21,8 @@ export interface WalEntry {
   readonly lastOffset: number
   /** The batch's own CRC-32C. */
   readonly crc: number
+  /** Of a capture, the epoch that was known before the batch was sent; of a fetched batch, that of the broker's log. */
+  readonly leaderEpoch: number
   readonly flags: number
   /** Bytes of the batch. */
   readonly bytes: number

@@ -1,5 +1,7 @@
 // A cluster of three behind the proxy: every node is reached through it and none round it, groups work, and the death of a
 // leader under load costs nothing that was acknowledged.
+import { randomUUID } from 'node:crypto'
+import { readdir } from 'node:fs/promises'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { archivedLog, logDifference, logWithoutEpochs, manifests } from '../support/archived.ts'
 import { consoleConsume, kafkaTool } from '../support/kafka-tools.ts'
@@ -147,6 +149,52 @@ describeWith(['kafka-own', 'kafka-tools', 'kcat'], 'a cluster of three nodes', (
     await expectLeadersLog(topic, 0)
     await cluster().start(follower)
   })
+
+  test('what an election took back is beside the archive, which equals the log that is left', async () => {
+    const topic = `taken-back-${randomUUID()}`
+    await withAdmin(cluster().bootstrap, admin =>
+      admin.createTopics({
+        topics: [
+          {
+            topic,
+            replicaAssignment: [{ partition: 0, replicas: [1, 2] }],
+            configEntries: [
+              { name: 'unclean.leader.election.enable', value: 'true' },
+              { name: 'min.insync.replicas', value: '1' }
+            ]
+          }
+        ]
+      })
+    )
+    await send(worker.bootstrap, topic, [[{ value: 'load: on both' }]])
+    await cluster().kill(2)
+    await send(worker.bootstrap, topic, [[{ value: 'load: taken back 1' }], [{ value: 'load: taken back 2' }]], {
+      acks: 1
+    })
+    await until(async () => (await inSync(topic)).length === 1, { what: 'the leader goes on alone', timeout: 30_000 })
+    await cluster().kill(1)
+    await cluster().start(2)
+    await until(async () => (await leaderOf(topic, 0)) === 2, { what: 'the other node leads', timeout: 30_000 })
+    // Round the proxy, so that nothing that was captured contradicts what was taken back.
+    await send(cluster().bootstrap, topic, [[{ value: 'load: in its place' }, { value: 'load: and behind it' }]])
+    await cluster().start(1)
+    await send(worker.bootstrap, topic, [[{ value: 'load: through the proxy again' }]])
+    await flush(worker, topic)
+    await expectLeadersLog(topic, 0)
+    await expectClean(worker, topic)
+    expect([...(await recordsOf(topic)).values()].sort()).toEqual(
+      ['and behind it', 'in its place', 'on both', 'through the proxy again'].map(what => `load: ${what}`)
+    )
+    const extras = (await readdir(archiveFolder(worker), { recursive: true })).filter(name =>
+      name.includes(`${topic}/`)
+    )
+    expect(extras.flatMap(name => /extra\/0*(\d)-/.exec(name)?.[1] ?? []).sort()).toEqual(['1', '2'])
+  }, 120_000)
+
+  async function inSync(topic: string): Promise<readonly number[]> {
+    const { topics } = await withAdmin(cluster().bootstrap, admin => admin.fetchTopicMetadata({ topics: [topic] }))
+    return topics[0]!.partitions[0]!.isr
+  }
 
   async function leaderOf(topic: string, partition: number): Promise<number> {
     const { topics } = await withAdmin(cluster().bootstrap, admin => admin.fetchTopicMetadata({ topics: [topic] }))

@@ -9,9 +9,9 @@ import type { WalEntry } from '../../src/wal/reader.ts'
 
 const { FETCHED, PROVISIONAL } = FrameFlag
 
-/** Offsets, a letter that stands for the batch's bytes, and F or P for its flags: `3-5a`, `3-5aF`. */
+/** Offsets, a letter that stands for the batch's bytes, F or P for its flags, and its leader epoch: `3-5a`, `3-5aF`, `3-5a2`. */
 function entry(text: string, id: number): WalEntry {
-  const [, base, last, letter, flag] = /^(\d+)-(\d+)([a-z])([FP]?)$/.exec(text)!
+  const [, base, last, letter, flag, epoch] = /^(\d+)-(\d+)([a-z])([FP]?)(\d*)$/.exec(text)!
   const flags = flag === 'F' ? FETCHED : flag === 'P' ? PROVISIONAL : 0
   return {
     file: 1,
@@ -21,14 +21,15 @@ function entry(text: string, id: number): WalEntry {
     lastOffset: Number(last),
     crc: letter!.charCodeAt(0),
     flags,
+    leaderEpoch: Number(epoch),
     bytes: 10,
     appendedMs: 0
   }
 }
 
-function text({ baseOffset, lastOffset, crc, flags }: WalEntry): string {
+function text({ baseOffset, lastOffset, crc, flags, leaderEpoch }: WalEntry): string {
   const flag = flags === FETCHED ? 'F' : flags === PROVISIONAL ? 'P' : ''
-  return `${baseOffset}-${lastOffset}${String.fromCharCode(crc)}${flag}`
+  return `${baseOffset}-${lastOffset}${String.fromCharCode(crc)}${flag}${leaderEpoch || ''}`
 }
 
 const entries = (texts: string): WalEntry[] => texts.split(' ').filter(Boolean).map(entry)
@@ -82,6 +83,20 @@ describe('of [0, 10)', () => {
       options: { gaps: gapsOf('1-3 6-7') }
     },
     { of: 'a gap at the end', captured: '0-4a', line: '0-4a', holes: '', options: { gaps: gapsOf('5-10') } },
+    {
+      of: 'what an election took back',
+      captured: '0-4a 5-6b 5-9c1',
+      line: '0-4a',
+      holes: '5-10',
+      options: { isKept: ({ lastOffset, leaderEpoch }) => leaderEpoch === 1 || lastOffset < 5 }
+    },
+    {
+      of: 'what an election took back while nothing of the new leader was captured',
+      captured: '0-4a 5-6b 7-9c1',
+      line: '0-4a 7-9c1',
+      holes: '5-7',
+      options: { isKept: ({ lastOffset, leaderEpoch }) => leaderEpoch === 1 || lastOffset < 5 }
+    },
     { of: 'what lies before', captured: '0-4a 5-9b', line: '5-9b', holes: '', options: { from: 5 } }
   ])('$of: $captured', ({ captured, line, holes, options }) => {
     const settled = settle(entries(captured), { from: 0, to: 10, ...options })
@@ -125,7 +140,7 @@ const anyEntry = fc
 /** As the WAL reader gives them: by base offset, then by age. */
 const anyEntries = fc.array(anyEntry, { maxLength: 14 }).map(list =>
   list
-    .map((one, id): WalEntry => ({ file: 1, id, position: 0, bytes: 10, appendedMs: 0, ...one }))
+    .map((one, id): WalEntry => ({ file: 1, id, position: 0, leaderEpoch: 0, bytes: 10, appendedMs: 0, ...one }))
     .sort((a, b) => a.baseOffset - b.baseOffset || a.id - b.id)
     .filter(oneLog())
 )

@@ -49,6 +49,7 @@ async function openWorld({ brokerStart = 0, flags = 0 } = {}) {
   const said = new PassThrough().on('data', data => (errors += data))
   const broker = {
     state: async () => ({ exists: true, start: brokerStart, end, rewrites: false }),
+    epochEnds: async () => undefined,
     rewrites: async () => false,
     async fill(_: unknown, [{ from, to }]: [{ from: number; to: number }]) {
       if (from < brokerStart) return { batches: [], gap: { from, to: Math.min(to, brokerStart), reason: 'retention' } }

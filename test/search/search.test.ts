@@ -341,7 +341,7 @@ describe('incarnations of a topic', () => {
 
 describe('what stands of the captures', () => {
   const entry = (baseOffset: number, lastOffset: number, more: Partial<WalEntry> = {}): WalEntry => {
-    const facts = { crc: baseOffset, flags: 0, bytes: 100, appendedMs: 0 }
+    const facts = { crc: baseOffset, leaderEpoch: 0, flags: 0, bytes: 100, appendedMs: 0 }
     return { file: 1, id: 1, position: 0, baseOffset, lastOffset, ...facts, ...more }
   }
   const ids = (entries: readonly WalEntry[], end = 0): number[] => standing(entries, end).map(({ id }) => id)

@@ -11,6 +11,7 @@ import {
 import { TopicIds } from '../../../connectors/kafka-proxy/topics.ts'
 import type { Cluster } from '../../../src/kafka/cluster.ts'
 import { responseBodyStart } from '../../../src/kafka/headers.ts'
+import { LeaderEpochs } from '../../../src/kafka/leader-epochs.ts'
 import { produce } from '../../../src/kafka/messages.ts'
 import { scanProduceRequest } from '../../../src/kafka/produce-request.ts'
 import { frameFixture } from '../../fixtures/load.ts'
@@ -31,7 +32,7 @@ function topicIds() {
     asked++
     return []
   }
-  const topics = new TopicIds({ refresh } as Cluster)
+  const topics = new TopicIds({ refresh, epochs: new LeaderEpochs() } as unknown as Cluster)
   const learned = Object.entries(ids).map(([name, topicId]) => ({ name, topicId, errorCode: 0, partitions: [] }))
   topics.learn(learned)
   return { topics, asked: () => asked }
@@ -56,10 +57,17 @@ const stream = (partition: number) => ({ clusterId: 'c', topic: 'orders', topicI
 
 describe.each([12, 13])('in version %d', version => {
   test('what the broker accepted is captured with its offsets, of captured topics only', async () => {
-    const { batches } = await acceptedBatches(request(version), answer(version, [[0, 100], [0, 0], [0, 5]]), 'c', topicIds().topics, selection) // biome-ignore format: one line
+    const { batches } = await acceptedBatches(request(version), answer(version, [[0, 100], [0, 0], [0, 5]]), 'c', topicIds().topics, selection, 0) // biome-ignore format: one line
     expect(batches.map(({ chunks, ...rest }) => rest)).toEqual(
       [100, 0, 5].map((baseOffset, partition) => {
-        return { stream: stream(partition), baseOffset, lastOffset: baseOffset + 1, recordCount: 2, flags: 0 }
+        return {
+          stream: stream(partition),
+          baseOffset,
+          lastOffset: baseOffset + 1,
+          recordCount: 2,
+          flags: 0,
+          leaderEpoch: -1
+        }
       })
     )
     const sent = request(version).partitions.slice(0, 3)
@@ -70,7 +78,7 @@ describe.each([12, 13])('in version %d', version => {
 
   test('what it refused is left out; what it has in its log in spite of an error is provisional', async () => {
     const broker = answer(version, [[19, -1], [7, 40], [20, 60]]) // biome-ignore format: one line
-    const { batches } = await acceptedBatches(request(version), broker, 'c', topicIds().topics, selection)
+    const { batches } = await acceptedBatches(request(version), broker, 'c', topicIds().topics, selection, 0)
     expect(batches.map(({ stream, baseOffset, flags }) => [stream.partition, baseOffset, flags])).toEqual([
       [1, 40, 2],
       [2, 60, 2]
@@ -82,7 +90,7 @@ describe.each([12, 13])('in version %d', version => {
     const [{ partitionResponses }] = broker.responses as [(typeof broker.responses)[0]]
     partitionResponses[1]!.logAppendTimeMs = 1_764_072_000_000
     partitionResponses[2]!.logAppendTimeMs = -1
-    const { batches } = await acceptedBatches(request(version), broker, 'c', topicIds().topics, selection)
+    const { batches } = await acceptedBatches(request(version), broker, 'c', topicIds().topics, selection, 0)
     expect(batches.map(({ baseOffset, flags }) => [baseOffset, flags])).toEqual([
       [40, 0],
       [60, 2],
@@ -92,12 +100,12 @@ describe.each([12, 13])('in version %d', version => {
 
   test('errors 7 and 20 without an offset say nothing of the log', async () => {
     const broker = answer(version, [[7, -1], [20, -1], [0, -1]]) // biome-ignore format: one line
-    expect(await acceptedBatches(request(version), broker, 'c', topicIds().topics, selection)).toEqual(nothing)
+    expect(await acceptedBatches(request(version), broker, 'c', topicIds().topics, selection, 0)).toEqual(nothing)
   })
 
   test.each([2, 3, 6, 10, 22, 29, 45, 87, 100])('error %d is a refusal', async errorCode => {
     const broker = answer(version, [[errorCode, 5]])
-    expect(await acceptedBatches(request(version), broker, 'c', topicIds().topics, selection)).toEqual(nothing)
+    expect(await acceptedBatches(request(version), broker, 'c', topicIds().topics, selection, 0)).toEqual(nothing)
   })
 })
 
@@ -110,7 +118,7 @@ test('a topic id that nobody knows does not spoil what was accepted beside it', 
     ]
   }
   const { topics, asked } = topicIds()
-  const { batches } = await acceptedBatches(scanProduceRequest([frame], 13), broker, 'c', topics, selection)
+  const { batches } = await acceptedBatches(scanProduceRequest([frame], 13), broker, 'c', topics, selection, 0)
   expect(batches).toMatchObject([{ stream: stream(0), baseOffset: 9 }])
   expect(asked()).toBe(0)
 })
@@ -122,7 +130,7 @@ test('an accepted batch of an unknown topic id is named: it must not be answered
     responses: [STRANGE, ORDERS].map(topicId => ({ topicId, partitionResponses }))
   }
   const { topics } = topicIds()
-  const accepted = await acceptedBatches(scanProduceRequest([frame], 13), broker, 'c', topics, selection)
+  const accepted = await acceptedBatches(scanProduceRequest([frame], 13), broker, 'c', topics, selection, 0)
   expect(accepted.batches).toMatchObject([{ stream: stream(0), baseOffset: 9 }])
   expect([...accepted.unnamed]).toMatchObject([[STRANGE, { code: 'BROKER_ERROR' }]])
   const { responses } = withdrawnUnnamed(broker, 'nobody knows it', accepted.unnamed)
@@ -137,7 +145,7 @@ test.each(['java-Produce-v13', 'librdkafka-Produce-v7', 'kafkajs-Produce-v7'])('
   const { topic, topicId } = scanned.partitions[0]!
   const { topics } = topicIds()
   topics.learn([{ name: topic ?? 'a', topicId: topicId ?? ORDERS, errorCode: 0, partitions: [] }])
-  const { batches, unnamed } = await acceptedBatches(scanned, body, 'c', topics, { ...selection, topics: [] })
+  const { batches, unnamed } = await acceptedBatches(scanned, body, 'c', topics, { ...selection, topics: [] }, 0)
   const [batch, ...more] = batches
   expect([more, unnamed.size]).toEqual([[], 0])
   const { baseOffset } = body.responses[0]!.partitionResponses[0]!

@@ -8,6 +8,7 @@ import { onTestFinished } from 'vitest'
 import { KafkaProxy } from '../../../connectors/kafka-proxy/proxy.ts'
 import type { CapturedBatch, MillraceError, SourceContext } from '../../../src/connect/index.ts'
 import type { Cluster, TopicMetadata } from '../../../src/kafka/cluster.ts'
+import { LeaderEpochs } from '../../../src/kafka/leader-epochs.ts'
 import { MetricRegistry } from '../../../src/server/metric-registry.ts'
 import { freePortRange } from '../../support/ports.ts'
 import { until } from '../../support/until.ts'
@@ -164,5 +165,5 @@ function clusterOf(brokers: Cluster['brokers']): Cluster {
   const topics = Object.entries(topicIds).map(
     ([name, topicId]): TopicMetadata => ({ name, topicId, isInternal: false, leaders: new Map([[0, 1]]) })
   )
-  return { brokers, refresh: async () => topics } as unknown as Cluster
+  return { brokers, refresh: async () => topics, epochs: new LeaderEpochs() } as unknown as Cluster
 }

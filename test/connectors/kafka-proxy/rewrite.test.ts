@@ -27,7 +27,7 @@ function context() {
         return { host: 'proxy.test', port: 20_000 + nodeId }
       }
     },
-    onTopics: topics => learned.push(...topics)
+    onTopics: async topics => void learned.push(...topics)
   }
   return { value, reconciled, learned }
 }

@@ -2,6 +2,7 @@
 import { describe, expect, test } from 'vitest'
 import { isCaptured, TopicIds } from '../../../connectors/kafka-proxy/topics.ts'
 import type { Cluster, TopicMetadata } from '../../../src/kafka/cluster.ts'
+import { LeaderEpochs } from '../../../src/kafka/leader-epochs.ts'
 
 const all = { topics: [], regex: /.*/, exclude: [] }
 
@@ -30,7 +31,7 @@ function clusterOf(topics: Record<string, string>) {
       .filter(([name]) => names === null || names.includes(name))
       .map(([name, topicId]): TopicMetadata => ({ name, topicId, isInternal: false, leaders: new Map() }))
   }
-  return { asked, cluster: { refresh } as Cluster, topics }
+  return { asked, cluster: { refresh, epochs: new LeaderEpochs() } as unknown as Cluster, topics }
 }
 
 const seen = (name: string | null, topicId?: string, errorCode = 0) => ({
@@ -44,7 +45,7 @@ describe('ids', () => {
   test('come from metadata that passes by, without a question', async () => {
     const { cluster, asked } = clusterOf({})
     const ids = new TopicIds(cluster)
-    ids.learn([seen('orders', 'A'), seen('gone', 'B', 3), seen(null, 'C'), seen('old')])
+    await ids.learn([seen('orders', 'A'), seen('gone', 'B', 3), seen(null, 'C')])
     expect(await ids.idOf('orders', 7)).toBe('A')
     expect(await ids.nameOf('A')).toBe('orders')
     expect(['A', 'B', 'C'].map(id => ids.knownName(id))).toEqual(['orders', undefined, undefined])
@@ -62,8 +63,8 @@ describe('ids', () => {
 
   test('of a topic that was made anew follow it, and the old id keeps its name', async () => {
     const ids = new TopicIds(clusterOf({}).cluster)
-    ids.learn([seen('orders', 'A')])
-    ids.learn([seen('orders', 'B')])
+    await ids.learn([seen('orders', 'A')])
+    await ids.learn([seen('orders', 'B')])
     expect(await ids.idOf('orders', 7)).toBe('B')
     expect([await ids.nameOf('A'), await ids.nameOf('B')]).toEqual(['orders', 'orders'])
   })
@@ -78,8 +79,17 @@ describe('ids', () => {
     expect(await ids.idOf('orders', 7)).toBe('A')
     topics['orders'] = 'B'
     expect(await ids.idOf('orders', 7)).toBe('A')
-    happens(ids)
+    await happens(ids)
     expect(await ids.idOf('orders', offset)).toBe('B')
+  })
+
+  test('are asked for at once when metadata passes by without them, and so is the leader epoch', async () => {
+    const { cluster, asked } = clusterOf({ orders: 'A' })
+    const ids = new TopicIds(cluster)
+    await ids.learn([seen('orders'), seen('gone', undefined, 3)])
+    expect(asked).toEqual([['orders']])
+    expect(await ids.idOf('orders', 7)).toBe('A')
+    expect(asked).toHaveLength(1)
   })
 
   test('that nobody knows are an error, and are asked for again', async () => {

@@ -1,0 +1,28 @@
+// The leader epochs that were heard of, and when. Epochs only grow and brokers may tell an old one but never a future one: so
+// what was heard before a batch was sent is the least epoch in which it can have been appended.
+
+interface Heard {
+  readonly epoch: number
+  /** By `performance.now()`. */
+  readonly since: number
+  readonly before: Heard | undefined
+}
+
+export class LeaderEpochs {
+  /** By topic id and partition: the highest epoch, and the one before it. */
+  readonly #heard = new Map<string, Heard>()
+
+  hear(topicId: string, partition: number, epoch: number): void {
+    const key = `${topicId}/${partition}`
+    const before = this.#heard.get(key)
+    if (before !== undefined && before.epoch >= epoch) return
+    this.#heard.set(key, { epoch, since: performance.now(), before: before && { ...before, before: undefined } })
+  }
+
+  /** The highest epoch that was heard of before a time of `performance.now()`; -1 for none that is remembered. */
+  before(topicId: string, partition: number, time: number): number {
+    let heard = this.#heard.get(`${topicId}/${partition}`)
+    while (heard !== undefined && heard.since >= time) heard = heard.before
+    return heard?.epoch ?? -1
+  }
+}

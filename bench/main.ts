@@ -5,7 +5,7 @@ import type { Figure } from './figures.ts'
 const benches: Record<string, () => Promise<{ run: () => Promise<Figure[]> }>> = {
   batch: () => import('./batch.ts'),
   broker: () => import('./broker.ts'),
-  produce: () => import('./produce.ts'),
+  proxy: () => import('./proxy.ts'),
   serve: () => import('./serve.ts'),
   wal: () => import('./wal.ts')
 }

@@ -3,15 +3,16 @@
 export interface ProducerReport {
   readonly megabytesPerSecond: number
   readonly p50: number
+  readonly p95: number
   readonly p99: number
 }
 
 /** The last line of kafka-producer-perf-test. */
 export function producerReport(report: string): ProducerReport {
-  const pattern = /records\/sec \(([\d.]+) MB\/sec\),.*?(\d+) ms 50th, \d+ ms 95th, (\d+) ms 99th/g
-  const [, rate, p50, p99] = [...report.matchAll(pattern)].at(-1) ?? []
+  const pattern = /records\/sec \(([\d.]+) MB\/sec\),.*?(\d+) ms 50th, (\d+) ms 95th, (\d+) ms 99th/g
+  const [, rate, p50, p95, p99] = [...report.matchAll(pattern)].at(-1) ?? []
   if (rate === undefined) throw new Error(`not a report of kafka-producer-perf-test: ${report}`)
-  return { megabytesPerSecond: megabytes(rate), p50: Number(p50), p99: Number(p99) }
+  return { megabytesPerSecond: megabytes(rate), p50: Number(p50), p95: Number(p95), p99: Number(p99) }
 }
 
 export interface ConsumerReport {

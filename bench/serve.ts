@@ -1,6 +1,5 @@
 // `millrace serve` over an archived topic beside the broker that has the same topic: kafka-consumer-perf-test over each in
 // turn. `serve` starts anew for each round, so its cache is cold; the memory it took is read from the system.
-import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { startKafka } from '../test/support/kafka.ts'
 import { consumerPerf, kafkaTopics, producerPerf } from '../test/support/kafka-tools.ts'
@@ -10,6 +9,7 @@ import type { Figure } from './figures.ts'
 import { figure } from './figures.ts'
 import { writePayloads } from './payloads.ts'
 import { consumerReport } from './perf-reports.ts'
+import { processCost } from './process-cost.ts'
 
 const ROUNDS = 3
 const PARTITIONS = 6
@@ -42,11 +42,11 @@ async function ofCodec(codec: string): Promise<Figure[]> {
     const fromBroker = await consume(kafka.bootstrap)
     await using server = await startCommand(['serve', '--archive', archiveUrl, '--listen', '127.0.0.1:0'])
     const fromArchive = await consume(server.addresses['serve']!)
-    const rss = await peakMebibytes(server.pid!)
+    const { peakRssBytes } = await processCost(server.pid!)
     if (round < 0) continue // virtual machines and page caches warm up
     direct.push(fromBroker)
     served.push(fromArchive)
-    memory.push(rss)
+    memory.push(peakRssBytes / 2 ** 20)
   }
   const ratios = served.map((rate, round) => rate / direct[round]!)
   return [
@@ -78,10 +78,4 @@ async function consume(bootstrap: string): Promise<number> {
   const report = consumerReport(await consumerPerf({ bootstrap, topic: TOPIC, records: RECORDS }))
   if (report.records < RECORDS) throw new Error(`${report.records} records were read of ${RECORDS}`)
   return report.megabytesPerSecond
-}
-
-/** The most memory that a process had resident so far; from Linux's /proc. */
-async function peakMebibytes(pid: number): Promise<number> {
-  const status = await readFile(`/proc/${pid}/status`, 'utf8')
-  return Number(/^VmHWM:\s+(\d+) kB$/m.exec(status)![1]) / 1024
 }

@@ -49,14 +49,17 @@ test('a folder of two files is read as it was written, and a worker goes on with
   await using folder = await tempFolder('wal')
   await cp(join(fixtures, 'folder-v1'), folder.path, { recursive: true })
   const expected = await jsonOf('folder-v1')
-  expect(readFolder(folder.path)).toEqual(expected)
+  expect(readFolder(folder.path)).toMatchObject(expected)
+  expect(readFolder(folder.path).map(({ leaderEpoch }: { leaderEpoch: number }) => leaderEpoch)).toEqual([
+    0, -1, 0, 0, -1
+  ])
 
   await using wal = await Wal.open({ directory: folder.path, maxBytes: 2 ** 30 })
   expect(wal.streams()).toMatchObject([
     { key: { topic: 'orders' }, firstOffset: 10, lastOffset: 24, unreleasedBatches: 3 },
     { key: { topic: 'посылки' }, firstOffset: 0, lastOffset: 5, unreleasedBatches: 2 }
   ])
-  expect(readFolder(folder.path)).toEqual(expected)
+  expect(readFolder(folder.path)).toMatchObject(expected)
   expect((await readdir(folder.path)).filter(name => name.endsWith('.wal')).sort()).toEqual(['1.wal', '2.wal', '3.wal'])
   for (const name of await readdir(join(fixtures, 'folder-v1'))) {
     expect((await readFile(join(folder.path, name))).equals(await bytesOf(join('folder-v1', name))), name).toBe(true)

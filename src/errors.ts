@@ -47,6 +47,8 @@ export const errorKinds = {
   PLAN_REFUSED: wrong,
   /** A Kafka broker could not be reached, or the connection broke. */
   BROKER_UNREACHABLE: unreachable,
+  /** A Kafka broker does not believe who we are, or we do not believe who it is. */
+  AUTHENTICATION_FAILED: { exit: 3, retriable: false },
   /** A Kafka broker answered with an error code. */
   BROKER_ERROR: { exit: 1, retriable: false },
   /** The worker that a command needs does not answer. */

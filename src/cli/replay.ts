@@ -7,6 +7,8 @@ import type { Address } from '../kafka/address.ts'
 import { formatAddress } from '../kafka/address.ts'
 import { Admin } from '../kafka/admin.ts'
 import { Cluster } from '../kafka/cluster.ts'
+import type { Security } from '../kafka/security.ts'
+import { PLAINTEXT } from '../kafka/security.ts'
 import type { ReplayPlan } from '../replay/plan.ts'
 import { planReplay } from '../replay/plan.ts'
 import { ReplayProducer } from '../replay/producer.ts'
@@ -16,6 +18,7 @@ import { findSource } from '../replay/source.ts'
 import { checkTarget, createTarget, inspectTopic, restoredTopicSettings } from '../replay/target.ts'
 import { parseSelection } from '../search/selection.ts'
 import { SegmentReader } from '../segment/reader.ts'
+import { readCommandConfig } from './command-config.ts'
 import type { ArchiveFlags, Reading } from './common.ts'
 import { archiveFlags, INTERRUPTED, openReading, printLine, say } from './common.ts'
 import { showProgress } from './progress.ts'
@@ -26,6 +29,7 @@ interface ReplayFlags extends ArchiveFlags {
   readonly 'topic-id'?: string | undefined
   readonly 'to-topic'?: string | undefined
   readonly bootstrap?: string | undefined
+  readonly 'command-config'?: string | undefined
   readonly partition?: readonly number[] | undefined
   readonly offsets?: string | undefined
   readonly from?: string | undefined
@@ -58,6 +62,11 @@ export const replayCommand: CommandModule<object, ReplayFlags> = {
         type: 'string',
         requiresArg: true,
         describe: 'host:port of the target cluster (default: the one behind the worker)'
+      })
+      .option('command-config', {
+        type: 'string',
+        requiresArg: true,
+        describe: "Of --bootstrap: a .properties file with security.protocol, ssl.…, sasl.…, as for Kafka's tools"
       })
       .option('partition', { type: 'number', array: true, requiresArg: true, describe: 'Only these partitions' })
       .option('offsets', { type: 'string', requiresArg: true, describe: 'Only offsets a..b, b exclusive' })
@@ -94,12 +103,12 @@ export const replayCommand: CommandModule<object, ReplayFlags> = {
 async function runReplay(flags: ReplayFlags): Promise<void> {
   const selection = parseSelection({ from: flags.from, to: flags.to, offsets: flags.offsets })
   await using reading = await openReading(flags)
-  const bootstrap = targetAddresses(flags, reading)
+  const { bootstrap, security } = targetCluster(flags, reading)
   const chains = await findSource(reading.archive, { topic: flags.topic, topicId: flags['topic-id'] })
   const plan = planReplay(chains, { ...selection, partitions: flags.partition })
 
-  using cluster = new Cluster(bootstrap)
-  const admin = new Admin(bootstrap)
+  using cluster = new Cluster(bootstrap, security)
+  const admin = new Admin(bootstrap, security)
   const topic = flags['to-topic'] ?? flags.topic
   const existing = await inspectTopic(cluster, admin, topic)
   if (existing !== null) {
@@ -126,13 +135,25 @@ async function runReplay(flags: ReplayFlags): Promise<void> {
   }
 }
 
-function targetAddresses({ bootstrap }: ReplayFlags, { configuration }: Reading): readonly Address[] {
+interface TargetCluster {
+  readonly bootstrap: readonly Address[]
+  readonly security: Security
+}
+
+/** What the worker knows of its own cluster is not told to another one. */
+function targetCluster(flags: ReplayFlags, { configuration }: Reading): TargetCluster {
+  const { bootstrap, 'command-config': file } = flags
   if (bootstrap === undefined) {
-    if (configuration !== null) return upstreamOf(configuration.worker)
+    if (file !== undefined) throw new MillraceError('USAGE', '--command-config: goes with --bootstrap')
+    if (configuration !== null) {
+      return { bootstrap: upstreamOf(configuration.worker), security: configuration.security }
+    }
     throw new MillraceError('USAGE', '--bootstrap: is required with --archive: host:port of the target cluster')
   }
   const parsed = addresses.safeParse(bootstrap)
-  if (parsed.success) return parsed.data
+  if (parsed.success) {
+    return { bootstrap: parsed.data, security: file === undefined ? PLAINTEXT : readCommandConfig(file) }
+  }
   throw new MillraceError('USAGE', `--bootstrap: ${parsed.error.issues[0]!.message} (got ${JSON.stringify(bootstrap)})`)
 }
 

@@ -40,15 +40,23 @@ function parseTree(content: string): [string, unknown][] {
   return Object.entries(isMap(config) ? { ...config, name: tree['name'] ?? config['name'] } : tree)
 }
 
+/** As Java reads them: a backslash joins lines, and makes of the letter behind it another one or the letter itself. */
 function parseProperties(content: string): [string, unknown][] {
-  const lines = content.replace(/\\\r?\n[ \t]*/g, '').split(/\r?\n/)
+  const lines = content.replace(/(\\\\)|\\\r?\n[ \t]*/g, '$1').split(/\r?\n/)
   return lines
     .map(line => line.trim())
     .filter(line => line !== '' && !/^[#!]/.test(line))
     .map(line => {
       const at = line.search(/[=:]/)
-      return at < 0 ? [line, ''] : [line.slice(0, at).trim(), line.slice(at + 1).trim()]
+      return at < 0 ? [line, ''] : [line.slice(0, at).trim(), unescaped(line.slice(at + 1).trim())]
     })
+}
+
+function unescaped(text: string): string {
+  const letters: Readonly<Record<string, string>> = { t: '\t', n: '\n', r: '\r', f: '\f' }
+  return text.replace(/\\(?:u([\da-fA-F]{4})|(.))/g, (_, code: string | undefined, letter: string) =>
+    code === undefined ? (letters[letter] ?? letter) : String.fromCharCode(Number.parseInt(code, 16))
+  )
 }
 
 function flatten(file: string, entries: [string, unknown][]): Map<string, RawValue> {

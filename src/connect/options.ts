@@ -8,6 +8,8 @@ export interface Option<T = unknown> {
   /** As a user would write it. Absent: required, unless the schema is optional. */
   readonly default?: string
   readonly optional?: boolean
+  /** Its value is shown to nobody, not even a wrong one. */
+  readonly secret?: boolean
   readonly doc: string
 }
 
@@ -50,7 +52,7 @@ export function parseOptions<D extends Options>(
   const broken: string[] = []
   for (const [key, given] of raw) {
     const rule = given.broken ?? (Object.hasOwn(options, key) ? undefined : unknownKeyRule(key, Object.keys(options)))
-    if (rule !== undefined) faults.push({ source: given.source, key, rule, got: given.text })
+    if (rule !== undefined) faults.push({ source: given.source, key, rule, got: shown(options, key, given.text) })
     if (given.broken !== undefined) broken.push(key)
   }
   const values: Record<string, unknown> = {}
@@ -65,9 +67,19 @@ export function parseOptions<D extends Options>(
     }
     const parsed = option.schema.safeParse(text)
     if (parsed.success) values[key] = parsed.data
-    else faults.push({ source: given?.source ?? source, key, rule: parsed.error.issues[0]!.message, got: text })
+    else {
+      const rule = parsed.error.issues[0]!.message
+      faults.push({ source: given?.source ?? source, key, rule, got: shown(options, key, text) })
+    }
   }
   return { values: values as Values<D>, faults }
+}
+
+/** A value for a message; nothing of a secret, which may stand below a key that is spelt wrong. */
+function shown(options: Options, key: string, text: string): string | undefined {
+  const isKnown = Object.hasOwn(options, key)
+  const isSecret = isKnown ? options[key]!.secret : /passw|secret|jaas|[.]key$/i.test(`${text} ${key}`)
+  return isSecret ? undefined : text
 }
 
 function unknownKeyRule(key: string, known: readonly string[]): string {
@@ -144,6 +156,17 @@ export const boolean: z.ZodType<boolean, string> = rule('must be true or false',
 
 export const text: z.ZodType<string, string> = rule('must not be empty', value => value || undefined)
 
+/** The type of a key store. */
+export const pem: z.ZodType<'PEM', string> = rule(
+  "must be PEM: `keytool -list -rfc` prints a truststore's certificates so, `openssl pkcs12` a keystore's key",
+  value => (value === 'PEM' ? value : undefined)
+)
+
+/** Whether a certificate has to name the host. */
+export const hostCheck: z.ZodType<'https' | '', string> = rule('must be https or empty', value =>
+  value === 'https' || value === '' ? value : undefined
+)
+
 /** Comma-separated words; none for an empty text. */
 export const list: z.ZodType<readonly string[], string> = rule('must be a comma-separated list', splitList)
 
@@ -179,6 +202,14 @@ export const portMap: z.ZodType<ReadonlyMap<number, number>, string> = rule(
 /** An http:// address to listen on. */
 export const httpListener: z.ZodType<Address, string> = rule('must be http://host:port', value =>
   value.startsWith('http://') ? addressOrFault(value.slice('http://'.length)) : undefined
+)
+
+export const httpUrl: z.ZodType<string, string> = rule(
+  'must be an http:// or https:// URL without user and password',
+  value => {
+    const url = URL.canParse(value) ? new URL(value) : null
+    return url !== null && /^https?:$/.test(url.protocol) && url.username + url.password === '' ? value : undefined
+  }
 )
 
 /** An archive's URL with this scheme. */

@@ -1,9 +1,12 @@
 // A thin wrapper of kafkajs for what is asked rarely: topic settings and topic creation.
-import type { Admin as KafkaAdmin } from 'kafkajs'
+import type { Admin as KafkaAdmin, KafkaConfig } from 'kafkajs'
 import kafkajs from 'kafkajs'
-import { MillraceError, messageOf } from '../errors.ts'
+import { isMillraceError, MillraceError, messageOf } from '../errors.ts'
 import type { Address } from './address.ts'
 import { formatAddress } from './address.ts'
+import { kafkajsMechanism } from './kafkajs-sasl.ts'
+import type { Security } from './security.ts'
+import { PLAINTEXT } from './security.ts'
 
 // Node finds only some names of this CommonJS package by itself; ConfigResourceTypes is not among them.
 const { ConfigResourceTypes, Kafka, logLevel } = kafkajs
@@ -40,9 +43,11 @@ function limit(value: string | undefined): number {
 
 export class Admin {
   readonly #bootstrap: readonly Address[]
+  readonly #security: Pick<KafkaConfig, 'ssl' | 'sasl'>
 
-  constructor(bootstrap: readonly Address[]) {
+  constructor(bootstrap: readonly Address[], { tls, sasl }: Security = PLAINTEXT) {
     this.#bootstrap = bootstrap
+    this.#security = { ...(tls && { ssl: tls }), ...(sasl && { sasl: kafkajsMechanism(sasl) }) }
   }
 
   /** The settings of a topic that decide what becomes of batches that are sent to it. Throws BROKER_ERROR. */
@@ -83,11 +88,13 @@ export class Admin {
 
   async #with<T>(what: string, work: (admin: KafkaAdmin) => Promise<T>): Promise<T> {
     const brokers = this.#bootstrap.map(formatAddress)
-    const admin = new Kafka({ clientId: 'millrace', brokers, logLevel: logLevel.NOTHING }).admin()
+    const config = { clientId: 'millrace', brokers, logLevel: logLevel.NOTHING, ...this.#security }
+    const admin = new Kafka(config).admin()
     try {
       await admin.connect()
       return await work(admin)
     } catch (cause) {
+      if (isMillraceError(cause)) throw cause
       throw new MillraceError('BROKER_ERROR', `${what} at ${brokers.join(', ')}: ${messageOf(cause)}`, {
         cause,
         retriable: true

@@ -1,7 +1,5 @@
 // One client connection to one broker: requests go out in order, answers come back in order.
-
-import { once } from 'node:events'
-import net from 'node:net'
+import type net from 'node:net'
 import { MillraceError } from '../errors.ts'
 import type { Address } from './address.ts'
 import { formatAddress } from './address.ts'
@@ -11,6 +9,10 @@ import { collectFrames, RESPONSE_HEAD_BYTES } from './frames.ts'
 import { requestFrame, responseBodyStart } from './headers.ts'
 import { KafkaError } from './kafka-errors.ts'
 import { apiVersions } from './messages.ts'
+import { authenticate } from './sasl.ts'
+import type { Security } from './security.ts'
+import { PLAINTEXT } from './security.ts'
+import { connectionError, openSocket } from './socket.ts'
 import { int16 } from './wire.ts'
 
 interface Waiter {
@@ -19,22 +21,34 @@ interface Waiter {
   readonly reject: (error: unknown) => void
 }
 
-const CONNECT_TIMEOUT_MS = 10_000
+export interface RequestOptions {
+  /** The highest that both sides speak, unless told. */
+  readonly version?: number
+  readonly timeoutMs?: number
+}
+
 const REQUEST_TIMEOUT_MS = 30_000
+/** A session is renewed when so much of it is over, as Kafka's clients do at the earliest. */
+const SESSION_USED_FOR = 0.85
 
 export class Connection implements Disposable {
   readonly address: Address
   readonly #socket: net.Socket
   readonly #clientId: string
+  readonly #security: Security
   readonly #waiting: Waiter[] = []
   #versions = new Map<number, { min: number; max: number }>()
   #nextCorrelationId = 0
   #failure: MillraceError | null = null
+  /** The last authentication, perhaps under way, and when the next one is due. */
+  #authenticated: Promise<void> = Promise.resolve()
+  #authenticateAt = Number.POSITIVE_INFINITY
 
-  private constructor(address: Address, socket: net.Socket, clientId: string) {
+  private constructor(address: Address, socket: net.Socket, clientId: string, security: Security) {
     this.address = address
     this.#socket = socket
     this.#clientId = clientId
+    this.#security = security
     const frames = collectFrames(frame => this.#receive(frame), RESPONSE_HEAD_BYTES)
     socket.on('data', (data: Buffer) => {
       try {
@@ -47,18 +61,16 @@ export class Connection implements Disposable {
     socket.on('close', () => this.#fail(new Error('the broker closed the connection')))
   }
 
-  /** Connects and learns which versions the broker speaks. Throws BROKER_UNREACHABLE, WIRE_CORRUPT. */
-  static async open(address: Address, clientId: string): Promise<Connection> {
-    const socket = net.connect({ host: address.host, port: address.port, noDelay: true, keepAlive: true })
-    try {
-      await once(socket, 'connect', { signal: AbortSignal.timeout(CONNECT_TIMEOUT_MS) })
-    } catch (cause) {
-      socket.destroy()
-      throw unreachable(address, cause)
-    }
-    const connection = new Connection(address, socket, clientId)
+  /**
+   * Connects, learns which versions the broker speaks, and says who we are. Throws BROKER_UNREACHABLE, AUTHENTICATION_FAILED,
+   * WIRE_CORRUPT.
+   */
+  static async open(address: Address, clientId: string, security: Security = PLAINTEXT): Promise<Connection> {
+    const socket = await openSocket(address, security)
+    const connection = new Connection(address, socket, clientId, security)
     try {
       await connection.#learnVersions()
+      await connection.#authenticate()
       return connection
     } catch (error) {
       connection[Symbol.dispose]()
@@ -88,18 +100,46 @@ export class Connection implements Disposable {
     return version
   }
 
-  /** Sends one request and decodes its answer; error codes in it are the caller's to read. Throws BROKER_UNREACHABLE, WIRE_CORRUPT. */
-  async request<A extends Api>(
-    api: A,
-    body: RequestOf<A>,
-    { version = this.version(api), timeoutMs = REQUEST_TIMEOUT_MS }: { version?: number; timeoutMs?: number } = {}
-  ): Promise<ResponseOf<A>> {
-    const frame = await this.#send(api, version, api.request.encode(body, version), timeoutMs)
-    return api.response.decode(frame, version, responseBodyStart(frame, api, version)) as ResponseOf<A>
+  /**
+   * Sends one request and decodes its answer; error codes in it are the caller's to read. Throws BROKER_UNREACHABLE,
+   * AUTHENTICATION_FAILED, WIRE_CORRUPT.
+   */
+  async request<A extends Api>(api: A, body: RequestOf<A>, options: RequestOptions = {}): Promise<ResponseOf<A>> {
+    if (performance.now() >= this.#authenticateAt) {
+      // Whoever asks meanwhile waits for the same.
+      this.#authenticateAt = Number.POSITIVE_INFINITY
+      this.#authenticated = this.#authenticate()
+    }
+    await this.#authenticated
+    return await this.#ask(api, body, options)
   }
 
   [Symbol.dispose](): void {
     this.#fail(new Error('the connection was closed'))
+  }
+
+  /** Brokers tell how long it holds, and take it anew on the same connection (KIP-368). */
+  async #authenticate(): Promise<void> {
+    const { sasl } = this.#security
+    if (sasl === undefined) return
+    const started = performance.now()
+    try {
+      const where = formatAddress(this.address)
+      const lifetimeMs = await authenticate(sasl, where, (api, body) => this.#ask(api, body))
+      if (lifetimeMs > 0) this.#authenticateAt = started + lifetimeMs * SESSION_USED_FOR
+    } catch (error) {
+      this.#fail(error)
+      throw error
+    }
+  }
+
+  async #ask<A extends Api>(
+    api: A,
+    body: RequestOf<A>,
+    { version = this.version(api), timeoutMs = REQUEST_TIMEOUT_MS }: RequestOptions = {}
+  ): Promise<ResponseOf<A>> {
+    const frame = await this.#send(api, version, api.request.encode(body, version), timeoutMs)
+    return api.response.decode(frame, version, responseBodyStart(frame, api, version)) as ResponseOf<A>
   }
 
   async #learnVersions(): Promise<void> {
@@ -109,7 +149,7 @@ export class Connection implements Disposable {
     const error = int16.read(new Cursor(frame, RESPONSE_HEAD_BYTES), { version: 3, flexible: true })
     const fallback = error === KafkaError.UNSUPPORTED_VERSION
     const answer = fallback
-      ? await this.request(apiVersions, {}, { version: 0 })
+      ? await this.#ask(apiVersions, {}, { version: 0 })
       : apiVersions.response.decode(frame, 3, RESPONSE_HEAD_BYTES)
     this.#versions = new Map(answer.apiKeys.map(k => [k.apiKey, { min: k.minVersion, max: k.maxVersion }]))
   }
@@ -140,17 +180,8 @@ export class Connection implements Disposable {
 
   #fail(cause: unknown): void {
     if (this.#failure) return
-    this.#failure = unreachable(this.address, cause)
+    this.#failure = connectionError(this.address, cause, this.#security)
     this.#socket.destroy()
     for (const { reject } of this.#waiting.splice(0)) reject(this.#failure)
   }
-}
-
-function unreachable(address: Address, cause: unknown): MillraceError {
-  const reason =
-    cause instanceof Error && cause.name === 'TimeoutError' ? 'no answer in time' : String((cause as Error).message)
-  return new MillraceError('BROKER_UNREACHABLE', `broker ${formatAddress(address)}: ${reason}`, {
-    cause,
-    hint: 'Is the broker up, and is this the address of a PLAINTEXT listener?'
-  })
 }

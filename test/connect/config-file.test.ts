@@ -56,6 +56,12 @@ test('YAML, JSON, properties and the JSON that Connect takes say the same', asyn
   expect(await texts('a.properties', properties)).toEqual(expected)
 })
 
+test('a backslash in properties means what it does to Java', async () => {
+  const lines = [String.raw`a=one\\two\"three\:\u00e9\n`, String.raw`b=ends with \\`, 'c=goes \\', '   on', '']
+  const same = { a: 'one\\two"three:é\n', b: 'ends with \\', c: 'goes on' }
+  expect(await texts('escapes.properties', lines.join('\n'))).toEqual(same)
+})
+
 test('keys without a value are as if they were not there', async () => {
   expect(await texts('empty-keys.yaml', 'a:\nb: null\nc: ""\nd: false\n')).toEqual({ c: '', d: 'false' })
   expect(await texts('empty.yaml', '')).toEqual({})

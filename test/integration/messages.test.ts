@@ -7,6 +7,7 @@ import { Cursor } from '../../src/kafka/cursor.ts'
 import * as messages from '../../src/kafka/messages.ts'
 import * as admin from '../../src/kafka/messages-admin.ts'
 import * as groups from '../../src/kafka/messages-groups.ts'
+import * as sasl from '../../src/kafka/messages-sasl.ts'
 import type { Fields, Type } from '../../src/kafka/wire.ts'
 import { runOrThrow } from '../support/child.ts'
 import { kafkaVersion } from '../support/kafka-jars.ts'
@@ -35,18 +36,21 @@ interface MessageSpec {
 type Range = readonly [min: number, max: number]
 
 describeWith(['kafka-tools'], 'the message tables', () => {
-  test.each(Object.values({ ...messages, ...admin, ...groups }) as Api[])('$name is as Kafka defines it', async api => {
-    const specs = await readSpecs(api.name)
-    for (const side of ['request', 'response'] as const) {
-      const spec = specs[side]
-      const valid = range(spec.validVersions)
-      expect(spec.apiKey).toBe(api.key)
-      expect(spec.flexibleVersions).toBe(Number.isFinite(api.flexible) ? `${api.flexible}+` : 'none')
-      expect(api.versions[0], 'lowest version').toBeGreaterThanOrEqual(valid[0])
-      expect(api.versions[1], 'highest version').toBeLessThanOrEqual(valid[1])
-      compare(`${api.name} ${side}`, api.fields[side], spec.fields, api.versions, spec)
+  test.each(Object.values({ ...messages, ...admin, ...groups, ...sasl }) as Api[])(
+    '$name is as Kafka defines it',
+    async api => {
+      const specs = await readSpecs(api.name)
+      for (const side of ['request', 'response'] as const) {
+        const spec = specs[side]
+        const valid = range(spec.validVersions)
+        expect(spec.apiKey).toBe(api.key)
+        expect(spec.flexibleVersions).toBe(Number.isFinite(api.flexible) ? `${api.flexible}+` : 'none')
+        expect(api.versions[0], 'lowest version').toBeGreaterThanOrEqual(valid[0])
+        expect(api.versions[1], 'highest version').toBeLessThanOrEqual(valid[1])
+        compare(`${api.name} ${side}`, api.fields[side], spec.fields, api.versions, spec)
+      }
     }
-  })
+  )
 })
 
 /** Compares the fields that are there in any of `versions`: names, order, versions, tags, types and nullability. */

@@ -15,10 +15,11 @@ export function dockerRunners(): NodeRunners {
   return {
     settings: (node, all) => nodeSettings(node, all, { folder: '/node', bind: '0.0.0.0' }),
     open: async ({ nodes, clusterId }) => {
+      const ports = nodes.flatMap(({ port, listeners }) => [port, ...Object.values(listeners)])
       const network = await new GenericContainer(image)
         .withEntrypoint(['sleep', 'infinity'])
         .withCommand([])
-        .withExposedPorts(...nodes.map(({ port }) => ({ container: port, host: port })))
+        .withExposedPorts(...ports.map(port => ({ container: port, host: port })))
         .withWaitStrategy(Wait.forSuccessfulCommand('true'))
         .start()
       const runners = nodes.map(node => [node.id, dockerRunner(node, clusterId, network.getId())] as const)

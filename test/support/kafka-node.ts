@@ -4,6 +4,8 @@ export interface NodePlan {
   readonly id: number
   readonly port: number
   readonly controllerPort: number
+  /** Listeners beside the plain one: the port of each by its name. */
+  readonly listeners: Readonly<Record<string, number>>
   /** Where its server.properties, server.log and data lie, seen from us. */
   readonly folder: string
 }

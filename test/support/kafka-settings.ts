@@ -13,12 +13,15 @@ export interface SettingsPlace {
 export function nodeSettings(node: NodePlan, all: readonly NodePlan[], place: SettingsPlace): Record<string, string> {
   const copies = String(all.length)
   const minInSync = String(Math.min(2, all.length))
+  const more = Object.entries(node.listeners)
+  const moreAt = (host: string) => more.map(([name, port]) => `,${name}://${host}:${port}`).join('')
   return {
     'process.roles': 'broker,controller',
     'node.id': String(node.id),
     'controller.quorum.voters': all.map(({ id, controllerPort }) => `${id}@127.0.0.1:${controllerPort}`).join(','),
-    listeners: `PLAINTEXT://${place.bind}:${node.port},CONTROLLER://127.0.0.1:${node.controllerPort}`,
-    'advertised.listeners': `PLAINTEXT://127.0.0.1:${node.port}`,
+    listeners: `PLAINTEXT://${place.bind}:${node.port},CONTROLLER://127.0.0.1:${node.controllerPort}${moreAt(place.bind)}`,
+    // Certificates name a host, no address.
+    'advertised.listeners': `PLAINTEXT://127.0.0.1:${node.port}${moreAt('localhost')}`,
     'controller.listener.names': 'CONTROLLER',
     'listener.security.protocol.map': 'PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT',
     'log.dirs': `${place.folder}/data`,
@@ -41,8 +44,8 @@ export function nodeSettings(node: NodePlan, all: readonly NodePlan[], place: Se
 }
 
 /** Settings as a .properties file. */
-export function propertiesFile(settings: Record<string, string>): string {
+export function propertiesFile(settings: Readonly<Record<string, string>>): string {
   return Object.entries(settings)
-    .map(([key, value]) => `${key}=${value}\n`)
+    .map(([key, value]) => `${key}=${value.replaceAll('\\', '\\\\').replaceAll('\n', '\\n')}\n`)
     .join('')
 }

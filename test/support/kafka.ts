@@ -27,6 +27,8 @@ export interface KafkaAddress {
 export interface KafkaNode {
   readonly id: number
   readonly port: number
+  /** The ports of KafkaOptions.listeners, by name, at `localhost`. */
+  readonly listeners?: Readonly<Record<string, number>>
   /** The broker's log.dirs, undefined for a cluster that is not ours and did not say. */
   readonly logDir: string | undefined
 }
@@ -46,6 +48,8 @@ export interface KafkaCluster extends KafkaAddress, AsyncDisposable {
 
 export interface KafkaOptions {
   nodes: 1 | 3
+  /** Listeners beside the plain one, by name; what they speak is said by `listener.security.protocol.map`. */
+  listeners?: readonly string[]
   /** Broker settings over the usual ones. */
   settings?: Record<string, string>
 }
@@ -63,14 +67,14 @@ export async function startKafka(options: KafkaOptions): Promise<KafkaCluster> {
   if (isMissing(way)) throw new Error(`Kafka cannot be started: ${way.missing}`)
   const folder = await tempFolder('kafka')
   const clusterId = randomUuid()
-  const plans = await planNodes(folder.path, options.nodes)
+  const plans = await planNodes(folder.path, options)
   for (const plan of plans) {
     await mkdir(plan.folder)
     const settings = { ...way.settings(plan, plans), ...options.settings }
     await writeFile(join(plan.folder, 'server.properties'), propertiesFile(settings))
   }
   const { runners, close } = await way.open({ nodes: plans, clusterId, folder: folder.path })
-  const nodes = plans.map(({ id, port, folder }) => ({ id, port, logDir: join(folder, 'data') }))
+  const nodes = plans.map(({ id, port, listeners, folder }) => ({ id, port, listeners, logDir: join(folder, 'data') }))
   const runnerOf = (nodeId: number) => {
     const runner = runners.get(nodeId)
     if (runner === undefined) throw new Error(`the cluster has no node ${nodeId}`)
@@ -133,14 +137,19 @@ export async function segmentFiles(
   throw new Error(`no log files of ${topic}-${partition} on ${nodeId === undefined ? 'any node' : `node ${nodeId}`}`)
 }
 
-async function planNodes(folder: string, count: number): Promise<NodePlan[]> {
-  const firstPort = await freePortRange(2 * count)
-  return Array.from({ length: count }, (_, index) => ({
-    id: index + 1,
-    port: firstPort + index,
-    controllerPort: firstPort + count + index,
-    folder: join(folder, `node-${index + 1}`)
-  }))
+async function planNodes(folder: string, { nodes: count, listeners = [] }: KafkaOptions): Promise<NodePlan[]> {
+  const perNode = 2 + listeners.length
+  const firstPort = await freePortRange(perNode * count)
+  return Array.from({ length: count }, (_, index) => {
+    const further = firstPort + 2 * count + index * listeners.length
+    return {
+      id: index + 1,
+      port: firstPort + index,
+      controllerPort: firstPort + count + index,
+      listeners: Object.fromEntries(listeners.map((name, at) => [name, further + at])),
+      folder: join(folder, `node-${index + 1}`)
+    }
+  })
 }
 
 /** Waits until the node at its own port says that the nodes `expected` are in the cluster and alive. */

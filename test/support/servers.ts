@@ -53,7 +53,20 @@ export type Need = keyof typeof needs
 
 /** A describe whose tests run only where all of `wanted` is there. Requiring `kafka` requires `kafka-…` too. */
 export function describeWith(wanted: readonly Need[], name: string, tests: () => void): void {
-  const [lack] = lacking(wanted)
+  describeUnless(lacking(wanted)[0], name, tests)
+}
+
+/** The same for what a test file looks for itself; `need` is its name for MILLRACE_REQUIRE. */
+export function describeFound(need: string, found: object, name: string, tests: () => void): void {
+  describeUnless(isMissing(found) ? { need, missing: found.missing } : undefined, name, tests)
+}
+
+interface Lack {
+  readonly need: string
+  readonly missing: string
+}
+
+function describeUnless(lack: Lack | undefined, name: string, tests: () => void): void {
   if (lack === undefined) describe(name, tests)
   else if (!isRequired(lack.need)) describe.skip(`${name} [needs ${lack.need}: ${lack.missing}]`, tests)
   else {
@@ -105,11 +118,11 @@ export function useKafkaJars(): KafkaJars {
 }
 
 /** A cluster for the tests of one describe alone; its logs stay when one of them fails. Call the result inside a test. */
-export function useOwnKafka(options: KafkaOptions): () => KafkaCluster {
+export function useOwnKafka(options: KafkaOptions | (() => Promise<KafkaOptions>)): () => KafkaCluster {
   let cluster: KafkaCluster | undefined
   let failed = false
   beforeAll(async () => {
-    cluster = await startKafka(options)
+    cluster = await startKafka(typeof options === 'function' ? await options() : options)
   })
   afterEach(({ task }) => {
     failed ||= task.result?.state === 'fail'
@@ -128,7 +141,7 @@ export function isHere(wanted: readonly Need[]): boolean {
   return lacking(wanted).length === 0
 }
 
-function lacking(wanted: readonly Need[]): { need: Need; missing: string }[] {
+function lacking(wanted: readonly Need[]): Lack[] {
   const servers = runServers()
   return wanted.flatMap(need => {
     const found = needs[need](servers)
@@ -136,7 +149,7 @@ function lacking(wanted: readonly Need[]): { need: Need; missing: string }[] {
   })
 }
 
-function isRequired(need: Need): boolean {
+function isRequired(need: string): boolean {
   const required = (process.env['MILLRACE_REQUIRE'] ?? '').split(',').filter(name => name !== '')
   return required.some(name => need === name || need.startsWith(`${name}-`))
 }

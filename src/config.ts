@@ -9,9 +9,12 @@ import type { ArchiveConnector, Connector, SourceConnector } from './connect/con
 import type { Fault, Options, Values } from './connect/options.ts'
 import * as option from './connect/options.ts'
 import { formatFault, parseOptions } from './connect/options.ts'
+import { readSecurity, securityOptions } from './connect/security-options.ts'
 import { MillraceError } from './errors.ts'
 import type { Address } from './kafka/address.ts'
 import { MAX_DECOMPRESSED_BYTES } from './kafka/compression.ts'
+import type { Security } from './kafka/security.ts'
+import { PLAINTEXT } from './kafka/security.ts'
 
 const MiB = 1024 * 1024
 
@@ -62,6 +65,11 @@ export const workerOptions = {
     default: '10m',
     doc: 'seal a partition when its oldest batch is this old'
   },
+  'capture.on.failure': {
+    schema: option.oneOf('block', 'pass'),
+    default: 'block',
+    doc: 'while the WAL takes nothing, block: producers are told to retry; pass: they go on, and it is fetched from the broker later'
+  },
   'warm.max.bytes': {
     schema: option.bytes(0),
     default: '1GiB',
@@ -77,7 +85,8 @@ export const workerOptions = {
     schema: option.oneOf('fatal', 'error', 'warn', 'info', 'debug', 'trace'),
     default: 'info',
     doc: 'what is logged'
-  }
+  },
+  ...securityOptions
 } as const satisfies Options
 
 export type WorkerConfig = Values<typeof workerOptions>
@@ -107,6 +116,8 @@ export interface Configured<C extends Connector = Connector> {
 
 export interface Configuration {
   readonly worker: WorkerConfig
+  /** Towards the cluster behind the worker. */
+  readonly security: Security
   readonly sources: readonly Configured<SourceConnector>[]
   readonly archive: Configured<ArchiveConnector>
 }
@@ -151,8 +162,13 @@ export function loadConfiguration(inputs: ConfigInputs, connectors: readonly Con
     const got = isLacking ? undefined : archives.map(one => one.name).join(', ')
     faults.push({ source: directory, key: 'connector.class', rule, got })
   }
+  const security = readSecurity(worker, faults, sourceOf)
+  if (security !== PLAINTEXT && worker['bootstrap.servers'] === undefined) {
+    const rule = 'is for a cluster that bootstrap.servers names: the embedded broker speaks PLAINTEXT'
+    faults.push({ source: sourceOf('security.protocol'), key: 'security.protocol', rule, got: security.protocol })
+  }
   if (faults.length > 0) throw configError(faults)
-  return { worker: worker as WorkerConfig, sources, archive: archives[0]! }
+  return { worker: worker as WorkerConfig, security, sources, archive: archives[0]! }
 }
 
 /** The worker's own options alone, for commands that need no connector. Throws as `loadConfiguration` does. */

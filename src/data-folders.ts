@@ -10,6 +10,8 @@ export interface DataFolders {
   readonly warm: string
   /** The local memory of archived segments. */
   readonly catalog: string
+  /** How far each watched partition is archived. */
+  readonly reached: string
   /** The embedded broker's topics and logs. */
   readonly broker: string
   /** What consumer groups committed to `millrace serve`. */
@@ -22,6 +24,7 @@ export function dataFolders(dataDir: string): DataFolders {
     building: path.join(dataDir, 'building'),
     warm: path.join(dataDir, 'warm'),
     catalog: path.join(dataDir, 'catalog.db'),
+    reached: path.join(dataDir, 'reached.json'),
     broker: path.join(dataDir, 'broker'),
     serve: path.join(dataDir, 'serve.db')
   }

@@ -8,13 +8,16 @@ import { WarmSegments } from './archive/warm-segments.ts'
 import { EmbeddedBroker } from './broker/embedded-broker.ts'
 import type { Configuration, WorkerConfig } from './config.ts'
 import { upstreamOf } from './config.ts'
+import type { RunningSource } from './connect/connector.ts'
 import { dataFolders } from './data-folders.ts'
 import { messageOf } from './errors.ts'
 import { formatAddress } from './kafka/address.ts'
 import { Admin } from './kafka/admin.ts'
 import { Cluster } from './kafka/cluster.ts'
-import { Pipeline } from './pipeline.ts'
+import { Pipeline } from './pipeline/pipeline.ts'
 import { BrokerLog } from './sealing/broker-log.ts'
+import type { Backfill } from './sealing/gap-finder.ts'
+import { GapFinder } from './sealing/gap-finder.ts'
 import { Sealer } from './sealing/sealer.ts'
 import { SegmentBuilder } from './sealing/segment-builder.ts'
 import type { WorkerState } from './server/health.ts'
@@ -45,7 +48,7 @@ export interface RunningWorker {
 
 /** Starts everything. Throws, with nothing left open, when any part cannot start. */
 export async function startWorker(
-  { worker, sources, archive: sink }: Configuration,
+  { worker, security, sources, archive: sink }: Configuration,
   logger: Logger
 ): Promise<RunningWorker> {
   await using opened = new AsyncDisposableStack()
@@ -59,7 +62,7 @@ export async function startWorker(
   logHealth(wal, logger)
   const embeddedBroker = worker['bootstrap.servers'] ? null : opened.use(await openBroker(worker, logger))
   const bootstrap = upstreamOf(worker)
-  const cluster = opened.use(new Cluster(bootstrap))
+  const cluster = opened.use(new Cluster(bootstrap, security))
   const clusterId = await cluster.clusterId()
   const store = await sink.connector.open(sink.values)
   const archive = opened.use(new Archive(store, Catalog.open(folders.catalog, store.url)))
@@ -74,16 +77,28 @@ export async function startWorker(
     builder,
     archive,
     warm,
-    broker: new BrokerLog(cluster, new Admin(bootstrap)),
+    broker: new BrokerLog(cluster, new Admin(bootstrap, security)),
     logger,
     directory: folders.building,
     segmentBytes: worker['segment.bytes'],
     createdBy: os.hostname()
   })
+  const watching: RunningSource[] = []
+  const gaps = await GapFinder.start({
+    cluster,
+    clusterId,
+    archive,
+    wal,
+    logger,
+    file: folders.reached,
+    watched: topic => watchedBy(watching, topic),
+    segmentMs: worker['segment.ms']
+  })
   const pipeline = opened.use(
     new Pipeline({
       wal,
       sealer,
+      gaps,
       logger,
       segmentBytes: worker['segment.bytes'],
       segmentMs: worker['segment.ms'],
@@ -93,18 +108,20 @@ export async function startWorker(
 
   const upstream = opened.use(await UpstreamWatch.start(cluster))
   let phase: WorkerState['phase'] = 'starting'
+  const passes = worker['capture.on.failure'] === 'pass'
+  const captureFault = () => (passes ? null : pipeline.captureFault())
   const state = (): WorkerState => ({
     phase,
     upstreamFault: upstream.fault,
-    walFault: pipeline.captureFault()?.message ?? null,
-    walWaitingMs: wal.waitingMs,
+    walFault: captureFault()?.message ?? null,
+    walWaitingMs: passes ? 0 : wal.waitingMs,
     unarchived: pipeline.unarchived(),
     archiveLimitMs: archiveLimitMs(worker['segment.ms']),
     now: Date.now()
   })
   const registry = new MetricRegistry()
   const metrics = registry.of(workerMetrics)
-  showWorker(metrics, { wal, walMaxBytes: worker['wal.max.bytes'], sealer, pipeline, state })
+  showWorker(metrics, { wal, walMaxBytes: worker['wal.max.bytes'], sealer, gaps, pipeline, state })
   const http = await startHttp(worker.listeners, {
     flush: request => pipeline.flush(request),
     notReady: () => notReady(state()),
@@ -121,12 +138,15 @@ export async function startWorker(
       name,
       logger: logger.child({ connector: name }),
       bootstrap,
+      tls: security.tls,
       clusterId,
       cluster,
       capture: countedCapture(batches => pipeline.capture(batches), metrics, name),
-      captureFault: () => pipeline.captureFault(),
+      captureFault,
+      onCaptureFailure: worker['capture.on.failure'],
       metrics: table => registry.of(table, { connector: name })
     })
+    watching.push(source)
     running.defer(() => source.stop())
     for (const [what, address] of Object.entries(source.addresses)) addresses[`${name} ${what}`] = address
   }
@@ -140,13 +160,19 @@ export async function startWorker(
       phase = 'draining'
       await running.disposeAsync()
       try {
-        await pipeline.flush({ timeoutMs: DRAIN_ARCHIVE_MS })
+        await pipeline.flush({ timeoutMs: DRAIN_ARCHIVE_MS, capturedOnly: true })
       } catch (error) {
         logger.warn({ reason: messageOf(error) }, 'not everything was archived; it stays in the WAL for the next start')
       }
       await parts.disposeAsync()
     }
   }
+}
+
+/** The most that any source wants of a topic. */
+function watchedBy(sources: readonly RunningSource[], topic: string): Backfill | null {
+  const wanted = sources.map(source => source.watches?.(topic) ?? null)
+  return wanted.includes('earliest') ? 'earliest' : wanted.includes('captured') ? 'captured' : null
 }
 
 /** Says why nothing can be captured, at once and whenever that changes. */

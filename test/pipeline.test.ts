@@ -4,11 +4,12 @@ import { join } from 'node:path'
 import pino from 'pino'
 import { expect, onTestFinished, test } from 'vitest'
 import { MillraceError } from '../src/errors.ts'
-import { Pipeline } from '../src/pipeline.ts'
+import { Pipeline } from '../src/pipeline/pipeline.ts'
 import type { Sealer } from '../src/sealing/sealer.ts'
 import { WalReader } from '../src/wal/reader.ts'
 import type { StreamKey } from '../src/wal/stream.ts'
 import { Wal } from '../src/wal/wal.ts'
+import { noGaps } from './sealing/no-gaps.ts'
 import { tempFolder } from './support/temp.ts'
 import { until } from './support/until.ts'
 import { captured, orders } from './wal/batches.ts'
@@ -46,7 +47,15 @@ async function start(
     }
   } as unknown as Sealer
   const logger = pino({ level: 'silent' })
-  const pipeline = new Pipeline({ wal, sealer, logger, segmentBytes: MiB, segmentMs: DAY_MS, walMaxBytes })
+  const pipeline = new Pipeline({
+    wal,
+    sealer,
+    gaps: noGaps,
+    logger,
+    segmentBytes: MiB,
+    segmentMs: DAY_MS,
+    walMaxBytes
+  })
   onTestFinished(async () => {
     await pipeline[Symbol.asyncDispose]()
     reader.close()

@@ -5,7 +5,7 @@ import { duration } from '../connect/options.ts'
 import type { ErrorCode } from '../errors.ts'
 import { errorKinds, MillraceError, messageOf } from '../errors.ts'
 import { formatAddress } from '../kafka/address.ts'
-import type { FlushReport } from '../pipeline.ts'
+import type { FlushReport } from '../pipeline/flush.ts'
 import type { CommonFlags } from './common.ts'
 import { commonFlags, configInputs, printLine } from './common.ts'
 
@@ -19,7 +19,7 @@ const GRACE_MS = 10_000
 
 export const flushCommand: CommandModule<object, FlushFlags> = {
   command: 'flush',
-  describe: 'Seal and ship what was captured; returns when the archive holds it',
+  describe: 'Seal and ship what there is; returns when the archive holds it',
   builder: yargs =>
     commonFlags(yargs)
       .option('topic', { type: 'string', requiresArg: true, describe: 'Only this topic' })
@@ -37,7 +37,7 @@ export const flushCommand: CommandModule<object, FlushFlags> = {
     if (flags.json) return printLine(JSON.stringify(report))
     if (report.partitions.length === 0) {
       const what = flags.topic === undefined ? '' : ` of ${flags.topic}`
-      return printLine(`nothing to flush: the archive holds all that was captured${what}`)
+      return printLine(`nothing to flush: the archive holds all that there is${what}`)
     }
     for (const { topic, partition, archivedThrough } of report.partitions) {
       printLine(`${topic}-${partition}: archived through offset ${archivedThrough}`)

@@ -1,10 +1,12 @@
 // What a connector is: a plain object that declares its options and opens something. Bundled ones follow the same contract
 // as a third party's.
+import type { ConnectionOptions } from 'node:tls'
 import type { Logger } from 'pino'
 import type { ObjectStore } from '../archive/object-store.ts'
 import type { MillraceError } from '../errors.ts'
 import type { Address } from '../kafka/address.ts'
 import type { Cluster } from '../kafka/cluster.ts'
+import type { Backfill } from '../sealing/gap-finder.ts'
 import type { CapturedBatch } from '../wal/messages.ts'
 import type { Metrics, MetricTable } from './metrics.ts'
 import type { Options, Values } from './options.ts'
@@ -15,6 +17,8 @@ export interface SourceContext {
   readonly name: string
   readonly logger: Logger
   readonly bootstrap: readonly Address[]
+  /** For `tls.connect` to the cluster's brokers, beside host, port and `servername`; undefined where they speak no TLS. */
+  readonly tls: ConnectionOptions | undefined
   readonly clusterId: string
   /** A raw client of the upstream cluster. It belongs to the worker. */
   readonly cluster: Cluster
@@ -23,8 +27,10 @@ export interface SourceContext {
    * that nothing of the call may be called durable.
    */
   capture(batches: readonly CapturedBatch[]): Promise<void>
-  /** Why the WAL takes nothing at the moment; null while it does. */
+  /** Why a source may let nothing in at the moment, because the WAL takes nothing; null while it may. */
   captureFault(): MillraceError | null
+  /** What becomes of a batch that cannot be captured: the producer is told to send it again, or goes on as if it were. */
+  readonly onCaptureFailure: 'block' | 'pass'
   /** The metrics of the source's table, shown at /metrics with the label `connector`. To be called once, at the start. */
   metrics<T extends MetricTable>(table: T): Metrics<T>
 }
@@ -33,6 +39,11 @@ export interface SourceContext {
 export interface RunningSource {
   /** Where clients reach it, for the log line `ready`. */
   readonly addresses: Readonly<Record<string, string>>
+  /**
+   * Which topics the archive is to hold whole: what the source did not bring of them is fetched from the broker. `earliest`: with
+   * what the broker had before, else from now on; null: none of this topic. Without this method none of any.
+   */
+  watches?(topic: string): Backfill | null
   /** Takes nothing new, finishes what it owes, closes. Called once, on the main thread, before the WAL closes. */
   stop(): Promise<void>
 }

@@ -7,6 +7,8 @@ import { Connection } from './connection.ts'
 import { isRetriableKafkaError, KafkaError, kafkaErrorName } from './kafka-errors.ts'
 import { LeaderEpochs } from './leader-epochs.ts'
 import { fetch, initProducerId, listOffsets, metadata, offsetForLeaderEpoch, produce } from './messages.ts'
+import type { Security } from './security.ts'
+import { PLAINTEXT } from './security.ts'
 
 export interface TopicMetadata {
   readonly name: string
@@ -32,6 +34,7 @@ export interface FetchedLog {
 export const LATEST = -1
 export const EARLIEST = -2
 
+const CLIENT_ID = 'millrace'
 const RETRY_FOR_MS = 30_000
 /** Less than a connection waits for an answer, so that the broker can say that it took too long. */
 const PRODUCE_TIMEOUT_MS = 10_000
@@ -41,15 +44,15 @@ export class Cluster implements Disposable {
   /** What metadata has told, here and to whoever else adds to it. */
   readonly epochs = new LeaderEpochs()
   readonly #bootstrap: readonly Address[]
-  readonly #clientId: string
+  readonly #security: Security
   readonly #connections = new Map<string, Promise<Connection>>()
   readonly #topics = new Map<string, TopicMetadata>()
   #brokers = new Map<number, Address>()
   #clusterId: string | null = null
 
-  constructor(bootstrap: readonly Address[], clientId = 'millrace') {
+  constructor(bootstrap: readonly Address[], security: Security = PLAINTEXT) {
     this.#bootstrap = bootstrap
-    this.#clientId = clientId
+    this.#security = security
   }
 
   /** The cluster's id. Throws BROKER_UNREACHABLE. */
@@ -123,6 +126,39 @@ export class Cluster implements Disposable {
       response => response.topics[0]?.partitions[0]
     )
     return answer.offset ?? -1
+  }
+
+  /**
+   * The offset for a timestamp in each of many partitions, with one request a broker; undefined where the leader gives none now.
+   * Goes by the leaders of the last `refresh`.
+   */
+  async listOffsets(partitions: readonly TopicPartition[], timestamp: number): Promise<(number | undefined)[]> {
+    const found = new Map<string, number>()
+    const name = ({ topic, partition }: TopicPartition): string => `${topic}/${partition}`
+    const byLeader = Map.groupBy(partitions, at => this.#topics.get(at.topic)?.leaders.get(at.partition))
+    const ask = async (address: Address, of: readonly TopicPartition[]): Promise<void> => {
+      const topics = [...Map.groupBy(of, ({ topic }) => topic)].map(([topic, its]) => ({
+        name: topic,
+        partitions: its.map(({ partition }) => ({ partitionIndex: partition, timestamp }))
+      }))
+      const connection = await this.#connect(address)
+      const answer = await connection.request(listOffsets, { isolationLevel: 0, topics, timeoutMs: RETRY_FOR_MS })
+      for (const { name: topic, partitions: answered } of answer.topics) {
+        for (const { partitionIndex: partition, errorCode, offset = -1 } of answered) {
+          if (errorCode === KafkaError.NONE && offset >= 0) found.set(name({ topic, partition }), offset)
+        }
+      }
+    }
+    await Promise.all(
+      [...byLeader].map(async ([leader, of]) => {
+        const address = leader === undefined ? undefined : this.#brokers.get(leader)
+        if (address === undefined) return
+        await ask(address, of).catch(error => {
+          if (!isMillraceError(error, 'BROKER_UNREACHABLE')) throw error
+        })
+      })
+    )
+    return partitions.map(at => found.get(name(at)))
   }
 
   /**
@@ -253,7 +289,7 @@ export class Cluster implements Disposable {
       if (this.#connections.get(key) === existing) this.#connections.delete(key)
       return this.#connect(address)
     }
-    const opening = Connection.open(address, this.#clientId)
+    const opening = Connection.open(address, CLIENT_ID, this.#security)
     this.#connections.set(key, opening)
     opening.catch(() => this.#connections.delete(key))
     return opening

@@ -32,6 +32,11 @@ export interface SealerParts {
   readonly createdBy: string
 }
 
+export interface SealOptions {
+  readonly toHighWatermark: boolean
+  readonly begin?: number | undefined
+}
+
 /** What one step did, and up to where the archive reaches now. */
 export interface SealStep {
   readonly progressed: boolean
@@ -71,10 +76,12 @@ export class Sealer {
 
   /**
    * Archives the next segment of a stream: what was captured below the high watermark, up to `segment.bytes`. With
-   * `toHighWatermark` also what follows the last capture in the broker's log without having passed through the proxy. What
-   * was captured and cannot be read any more is fetched from the broker, as if it had never been captured.
+   * `toHighWatermark` also what the broker's log has behind the last capture, or with no capture at all. What was captured and
+   * cannot be read any more is fetched from the broker, as if it had never been captured. A new archive begins at `begin`,
+   * or at the first capture if that lies before it.
    */
-  async sealNext(stream: StreamKey, { toHighWatermark }: { toHighWatermark: boolean }): Promise<SealStep> {
+  async sealNext(stream: StreamKey, options: SealOptions): Promise<SealStep> {
+    const { toHighWatermark, begin = Number.POSITIVE_INFINITY } = options
     const { archive, broker, builder, logger, warm, createdBy } = this.#parts
     const log = await broker.state(stream)
     const chain = await this.#begun(stream, log)
@@ -87,10 +94,10 @@ export class Sealer {
     // By the WAL's own account: what cannot be read was captured all the same.
     const held = this.#parts.wal.needed(stream, log.end).filter(row => isInside(row, chain.end, log.end))
     const lastCaptured = (isAll ? held : ahead).reduce((last, row) => Math.max(last, row.lastOffset), -1)
-    if (lastCaptured < 0) return { progressed: false, end: chain.end }
-    const first = held.reduce((least, row) => Math.min(least, row.baseOffset), lastCaptured)
-    const from = chain.links.length === 0 ? first : chain.end
     const to = toHighWatermark && log.exists && isAll ? log.end : lastCaptured + 1
+    const first = held.reduce((least, row) => Math.min(least, row.baseOffset), begin)
+    const from = chain.links.length === 0 ? Math.max(first, chain.end) : chain.end
+    if (from >= to) return { progressed: false, end: chain.end }
     // Kafka's indexes hold 31 bits: so long a way to the first capture becomes a segment of its own, which is only a gap.
     const leaps = from - chain.end > MAX_GAP_BEFORE_BATCHES
     const { rows, gaps, next } = leaps
@@ -100,11 +107,12 @@ export class Sealer {
 
     const notRequested: Gap[] = from > chain.end ? [{ from: chain.end, to: from, reason: 'not-requested' }] : []
     const previous = chain.links.at(-1)?.manifest
+    const foundAt = new Date().toISOString()
     const plan: SegmentPlan = {
       ...stream,
       baseOffset: chain.end,
       nextOffset: next,
-      gaps: [...notRequested, ...gaps.filter(gap => gap.from < next)],
+      gaps: [...notRequested, ...gaps.filter(gap => gap.from < next)].map(gap => ({ ...gap, foundAt })),
       previousChainSha256: previous?.chainSha256 ?? null,
       openTransactions: previous?.openTransactions ?? [],
       createdBy
@@ -114,7 +122,7 @@ export class Sealer {
       segment = await builder.build(plan, rows, this.#fileFor(stream, plan.baseOffset))
     } catch (error) {
       await giveUpUnreadable(this.#parts, stream, rows, error)
-      return await this.sealNext(stream, { toHighWatermark })
+      return await this.sealNext(stream, options)
     }
     const grown = await archive.append(stream, segment)
     if (grown === null) {
@@ -145,12 +153,9 @@ export class Sealer {
     const { archive, createdBy } = this.#parts
     const chain = await archive.walk(stream)
     if (chain.root !== null) return chain
-    const firstCaptured = this.#parts.wal.firstUnreleased(stream) ?? 0
-    const root = await archive.createRoot(
-      stream,
-      Math.min(log.exists ? log.start : firstCaptured, firstCaptured),
-      createdBy
-    )
+    const logStart = log.exists ? log.start : Number.POSITIVE_INFINITY
+    const firstCaptured = this.#parts.wal.firstUnreleased(stream) ?? logStart
+    const root = await archive.createRoot(stream, Math.min(logStart, firstCaptured), createdBy)
     return { ...chain, root, end: root.baseOffset }
   }
 

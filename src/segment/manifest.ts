@@ -30,7 +30,9 @@ const gapSchema = z.strictObject({
   from: offset,
   /** Exclusive. */
   to: offset,
-  reason: z.enum(gapReasons)
+  reason: z.enum(gapReasons),
+  /** When it was found, ISO 8601. */
+  foundAt: z.string().optional()
 })
 
 const notIndexedSchema = z.strictObject({

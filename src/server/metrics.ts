@@ -50,6 +50,10 @@ export const workerMetrics = {
     type: 'gauge',
     help: 'The age of the oldest unarchived batch above which the worker is not ready: three times segment.ms and a minute.'
   },
+  millrace_uncaptured_offsets: {
+    type: 'gauge',
+    help: 'Offsets that the logs of the watched topics have, and that are neither captured nor archived, as of the last look: they are fetched when they are due.'
+  },
   millrace_archived_segments_total: { type: 'counter', help: 'Segments that this worker has put into the archive.' },
   millrace_archived_batches_total: { type: 'counter', help: 'Batches in these segments.' },
   millrace_archived_records_total: { type: 'counter', help: 'Records in these segments.' },
@@ -83,12 +87,13 @@ export interface Figures {
   readonly wal: Wal
   readonly walMaxBytes: number
   readonly sealer: Sealer
+  readonly gaps: { readonly uncapturedOffsets: number }
   readonly pipeline: { readonly sealingFailures: number }
   state(): WorkerState
 }
 
 /** Shows all of the worker's metrics but those of its sources, see `countedCapture`. */
-export function showWorker(metrics: WorkerMetrics, { wal, walMaxBytes, sealer, pipeline, state }: Figures): void {
+export function showWorker(metrics: WorkerMetrics, { wal, walMaxBytes, sealer, gaps, pipeline, state }: Figures): void {
   for (const reason of reasonKinds) {
     metrics.show('millrace_not_ready', () => Number(isGiven(reason, state())), { reason })
   }
@@ -105,6 +110,7 @@ export function showWorker(metrics: WorkerMetrics, { wal, walMaxBytes, sealer, p
   metrics.show('millrace_unarchived_oldest_seconds', () => oldestSeconds(state()))
   metrics.show('millrace_unarchived_limit_seconds', () => state().archiveLimitMs / 1000)
 
+  metrics.show('millrace_uncaptured_offsets', () => gaps.uncapturedOffsets)
   metrics.show('millrace_archived_segments_total', () => sealer.counts.segments)
   metrics.show('millrace_archived_batches_total', () => sealer.counts.batches)
   metrics.show('millrace_archived_records_total', () => sealer.counts.records)

@@ -144,6 +144,40 @@ describeWith(['kafka', 'kafka-files'], 'a worker whose archive cannot be written
   }, 120_000)
 })
 
+describeWith(
+  ['kafka', 'kafka-files'],
+  'a worker whose archive cannot be written, with capture.on.failure: pass',
+  () => {
+    const worker = useWorker(() => ({
+      worker: { 'segment.bytes': '4MiB', 'wal.max.bytes': '64MiB', 'capture.on.failure': 'pass' }
+    }))
+
+    test('lets producers go on when the WAL is full, and fetches from the broker what it did not capture', async () => {
+      const topic = await createTopic(useKafka().bootstrap)
+      const folder = archiveFolder(worker())
+      await rename(folder, `${folder}.away`)
+      await writeFile(folder, 'a file where the folder should be')
+      const producer = kafkaClient(worker().bootstrap, { retry: { retries: 0 } }).producer()
+      await producer.connect()
+      const value = 'x'.repeat(MiB - 1_000)
+      for (let i = 0; i < 90; i++) await producer.send({ topic, acks: -1, messages: [{ value }] })
+      await producer.disconnect()
+      expect((await fetch(`${worker().httpUrl}/readyz`)).status).toBe(200)
+      const metrics = await (await fetch(`${worker().httpUrl}/metrics`)).text()
+      const passed = Number(/produce_requests_total\{.*outcome="passed".*\} (\d+)/.exec(metrics)?.[1])
+      expect(passed).toBeGreaterThan(20)
+      expect(passed).toBeLessThan(40)
+
+      await rm(folder)
+      await rename(`${folder}.away`, folder)
+      await flush(worker(), topic)
+      await expectBrokersLog(worker(), topic)
+      await expectClean(worker(), topic)
+      expect((await manifests(folder, topic, 0)).flatMap(({ gaps }) => gaps)).toEqual([])
+    }, 120_000)
+  }
+)
+
 describeWith(['kafka', 's3'], 'a worker whose bucket does not answer', () => {
   let relay: Relay
   const worker = useWorker(async () => {

@@ -155,7 +155,7 @@ describeWith(['kafka', 'kafka-files'], 'flush', () => {
     const people = await worker().command(['flush', '--topic', 'never-heard-of'])
     expect(people).toEqual({
       code: 0,
-      stdout: 'nothing to flush: the archive holds all that was captured of never-heard-of\n',
+      stdout: 'nothing to flush: the archive holds all that there is of never-heard-of\n',
       stderr: ''
     })
     const scripts = await worker().command(['flush', '--topic', 'never-heard-of', '--json'])

@@ -2,9 +2,10 @@
 import pino from 'pino'
 import { expect, onTestFinished, test } from 'vitest'
 import { MillraceError } from '../../src/errors.ts'
-import { Pipeline } from '../../src/pipeline.ts'
+import { Pipeline } from '../../src/pipeline/pipeline.ts'
 import type { Sealer, SealStep } from '../../src/sealing/sealer.ts'
 import { Wal } from '../../src/wal/wal.ts'
+import { noGaps } from '../sealing/no-gaps.ts'
 import { tempFolder } from '../support/temp.ts'
 import { until } from '../support/until.ts'
 import { captured, orders } from '../wal/batches.ts'
@@ -18,7 +19,15 @@ async function start(sealNext: Sealer['sealNext']): Promise<{ wal: Wal; pipeline
   const wal = await Wal.open({ directory: folder.path, maxBytes: walMaxBytes })
   const sealer = { sealNext } as Sealer
   const logger = pino({ level: 'silent' })
-  const pipeline = new Pipeline({ wal, sealer, logger, segmentBytes: 1024 * 1024, segmentMs: 1, walMaxBytes })
+  const pipeline = new Pipeline({
+    wal,
+    sealer,
+    gaps: noGaps,
+    logger,
+    segmentBytes: 1024 * 1024,
+    segmentMs: 1,
+    walMaxBytes
+  })
   onTestFinished(async () => {
     await pipeline[Symbol.asyncDispose]()
     await wal.close()

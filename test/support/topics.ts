@@ -34,6 +34,14 @@ export async function withAdmin<T>(bootstrap: string, work: (admin: kafkajs.Admi
   }
 }
 
+/** Deletes what a topic's first partition holds below an offset, as kafka-delete-records does. */
+export async function deleteRecordsBelow(bootstrap: string, topic: string, offset: number): Promise<void> {
+  await withAdmin(bootstrap, async admin => {
+    await admin.fetchTopicMetadata({ topics: [topic] })
+    await admin.deleteTopicRecords({ topic, partitions: [{ partition: 0, offset: String(offset) }] })
+  })
+}
+
 /** Sends each message list as a batch of its own, with acks=all unless told; kafkajs alone decides the rest. */
 export async function send(
   bootstrap: string,

@@ -2,34 +2,29 @@
 // and shipped, and carries it out one segment after the other.
 import { setTimeout as delay } from 'node:timers/promises'
 import type { Logger } from 'pino'
-import { isMillraceError, MillraceError, messageOf } from './errors.ts'
-import type { Sealer, SealStep } from './sealing/sealer.ts'
-import type { CapturedBatch } from './wal/messages.ts'
-import type { StreamKey } from './wal/stream.ts'
-import { streamId } from './wal/stream.ts'
-import type { StreamState, Wal } from './wal/wal.ts'
+import { before } from '../deadline.ts'
+import type { MillraceError } from '../errors.ts'
+import { messageOf } from '../errors.ts'
+import type { GapFinder } from '../sealing/gap-finder.ts'
+import type { Sealer, SealStep } from '../sealing/sealer.ts'
+import type { CapturedBatch } from '../wal/messages.ts'
+import type { StreamKey } from '../wal/stream.ts'
+import { streamId } from '../wal/stream.ts'
+import type { StreamState, Wal } from '../wal/wal.ts'
+import type { FlushReport, FlushRequest } from './flush.ts'
+import { flush } from './flush.ts'
 
 export interface PipelineOptions {
   readonly wal: Wal
   readonly sealer: Sealer
+  readonly gaps: Pick<GapFinder, 'look' | 'lookAgain' | 'due' | 'behind' | 'silent' | 'begin' | 'sealed'>
   readonly logger: Logger
   readonly segmentBytes: number
   readonly segmentMs: number
   readonly walMaxBytes: number
 }
 
-/** What a flush has made certain. */
-export interface FlushReport {
-  /** The archive holds every offset of these that was captured before the call. */
-  readonly partitions: readonly {
-    readonly topic: string
-    readonly partition: number
-    readonly archivedThrough: number
-  }[]
-}
-
 const TICK_MS = 250
-const FLUSH_POLL_MS = 50
 /** How long a segment that is being built or put may still take at the end. */
 const STOP_MS = 5_000
 /** After a failure a partition waits this long, twice as long each time, up to a minute. */
@@ -46,6 +41,8 @@ export class Pipeline implements AsyncDisposable {
   /** The seal that is under way: its partition, and since when. */
   #sealing: { readonly partition: string; readonly since: number } | null = null
   #tidyAgainAt = 0
+  /** Whether the last look for what was not captured succeeded. */
+  #looked = true
   readonly #loop: Promise<void>
   /** Segments are built one at a time; whoever wants one waits for the one before. */
   #turn: Promise<unknown> = Promise.resolve()
@@ -85,46 +82,10 @@ export class Pipeline implements AsyncDisposable {
     return `${partition} has been under way to the archive for ${Math.round((Date.now() - since) / 1000)} s`
   }
 
-  /**
-   * Seals and ships until the archive holds every offset captured before the call, of one topic or of all.
-   * Throws TIMEOUT naming the partitions that are not there yet.
-   */
-  async flush({ topic, timeoutMs }: { topic?: string | undefined; timeoutMs: number }): Promise<FlushReport> {
-    const deadline = Date.now() + timeoutMs
-    const targets = this.#pending().filter(({ key }) => topic === undefined || key.topic === topic)
-    const partitions: FlushReport['partitions'][number][] = []
-    for (const { key, lastOffset } of targets) {
-      const end = await this.#flushStream(key, lastOffset, deadline)
-      partitions.push({ topic: key.topic, partition: key.partition, archivedThrough: end - 1 })
-    }
-    return { partitions }
-  }
-
-  async #flushStream(key: StreamKey, lastOffset: number, deadline: number): Promise<number> {
-    let failure: unknown = new Error('the store or the cluster has not answered yet')
-    for (;;) {
-      try {
-        const done = await before(deadline, this.#seal(key, { toHighWatermark: true }))
-        if (done && done.end > lastOffset) return done.end
-        if (done?.progressed) continue
-        if (done) {
-          failure = new Error(
-            `the archive reaches offset ${done.end}, the high watermark is not past ${lastOffset} yet`
-          )
-        }
-      } catch (error) {
-        if (!isMillraceError(error) || !error.retriable) throw error
-        failure = error
-      }
-      if (Date.now() >= deadline) {
-        const hint = isMillraceError(failure) ? failure.hint : undefined
-        throw new MillraceError('TIMEOUT', `${key.topic}-${key.partition}: ${messageOf(failure)}`, {
-          cause: failure,
-          hint
-        })
-      }
-      await delay(FLUSH_POLL_MS)
-    }
+  /** See `flush`. */
+  flush(request: FlushRequest): Promise<FlushReport> {
+    const seal = (key: StreamKey) => this.#seal(key, { toHighWatermark: true })
+    return flush({ pending: () => this.#pending(), seal, gaps: this.#options.gaps }, request)
   }
 
   /** Stops sealing; a store that does not answer is not waited for. What is not archived stays in the WAL. */
@@ -135,6 +96,7 @@ export class Pipeline implements AsyncDisposable {
 
   async #run(): Promise<void> {
     while (!this.#stopping.signal.aborted) {
+      await this.#look()
       for (const key of this.#due()) {
         if (this.#stopping.signal.aborted) return
         await this.#sealDue(key)
@@ -144,9 +106,21 @@ export class Pipeline implements AsyncDisposable {
     }
   }
 
+  async #look(): Promise<void> {
+    try {
+      await this.#options.gaps.lookAgain()
+      this.#looked = true
+    } catch (err) {
+      if (this.#looked)
+        this.#options.logger.warn({ err }, 'what was not captured cannot be looked for; it is tried again')
+      this.#looked = false
+    }
+  }
+
   async #sealDue(key: StreamKey): Promise<void> {
     const id = streamId(key)
-    const aged = (this.#state(key)?.oldestAppend ?? Number.POSITIVE_INFINITY) <= Date.now() - this.#options.segmentMs
+    // Without captures it is due because the broker has more.
+    const aged = (this.#state(key)?.oldestAppend ?? 0) <= Date.now() - this.#options.segmentMs
     try {
       const { progressed } = await this.#seal(key, { toHighWatermark: aged })
       this.#failures.delete(id)
@@ -176,12 +150,16 @@ export class Pipeline implements AsyncDisposable {
   async #seal(key: StreamKey, options: { toHighWatermark: boolean }): Promise<SealStep> {
     const id = streamId(key)
     try {
+      const { gaps, sealer } = this.#options
       const step = await this.#inTurn(async () => {
         this.#sealing = { partition: `${key.topic}-${key.partition}`, since: Date.now() }
-        return await this.#options.sealer.sealNext(key, options).finally(() => {
+        try {
+          return await sealer.sealNext(key, { ...options, begin: await gaps.begin(key) })
+        } finally {
           this.#sealing = null
-        })
+        }
       })
+      gaps.sealed(key, step.end)
       if (step.progressed) this.#causes.delete(id)
       else this.#causes.set(id, `the high watermark is not past what was captured from offset ${step.end} on`)
       return step
@@ -199,7 +177,7 @@ export class Pipeline implements AsyncDisposable {
   }
 
   /**
-   * Streams that are to be sealed now: by size, by age, and before them, when the WAL is half full or takes nothing, those
+   * Streams that are to be sealed now: by size, by age, for what lacks of them, and before these, when the WAL is half full or takes nothing, those
    * that keep the oldest file from being deleted.
    */
   #due(): Iterable<StreamKey> {
@@ -209,7 +187,8 @@ export class Pipeline implements AsyncDisposable {
       ({ key, unreleasedBytes, oldestAppend }) =>
         (unreleasedBytes >= segmentBytes || oldestAppend <= aged) && !this.#isPostponed(key)
     )
-    const keys = [...(this.#isPressed ? this.#pinning() : []), ...due.map(({ key }) => key)]
+    const lacking = this.#options.gaps.due().filter(key => !this.#isPostponed(key))
+    const keys = [...(this.#isPressed ? this.#pinning() : []), ...due.map(({ key }) => key), ...lacking]
     return new Map(keys.map(key => [streamId(key), key])).values()
   }
 
@@ -244,16 +223,5 @@ export class Pipeline implements AsyncDisposable {
     const mine = this.#turn.then(work, work)
     this.#turn = mine
     return mine
-  }
-}
-
-/** The outcome of `work`; null when it is not there by the deadline. Then it goes on by itself. */
-async function before<T>(deadline: number, work: Promise<T>): Promise<T | null> {
-  const { promise, resolve } = Promise.withResolvers<null>()
-  const timer = setTimeout(resolve, Math.max(0, deadline - Date.now()), null)
-  try {
-    return await Promise.race([work, promise])
-  } finally {
-    clearTimeout(timer)
   }
 }

@@ -1,0 +1,108 @@
+// A flush: what is there when it is called gets into the archive, whatever its size and age.
+import { setTimeout as delay } from 'node:timers/promises'
+import { before } from '../deadline.ts'
+import { isMillraceError, MillraceError, messageOf } from '../errors.ts'
+import type { GapFinder } from '../sealing/gap-finder.ts'
+import type { SealStep } from '../sealing/sealer.ts'
+import type { StreamKey } from '../wal/stream.ts'
+import { streamId } from '../wal/stream.ts'
+
+/** What a flush works with. */
+export interface FlushParts {
+  /** What is captured and not known to be archived. */
+  pending(): readonly Target[]
+  /** Archives the next segment of a stream, up to the high watermark. */
+  seal(key: StreamKey): Promise<SealStep>
+  readonly gaps: Pick<GapFinder, 'look' | 'silent' | 'behind'>
+}
+
+export interface FlushRequest {
+  /** All topics where it is left out. */
+  readonly topic?: string | undefined
+  readonly timeoutMs: number
+  /** Does not look for what was not captured. */
+  readonly capturedOnly?: boolean
+}
+
+/** What a flush has made certain. */
+export interface FlushReport {
+  /** The archive holds every offset of these that was captured before the call, or that the broker had then. */
+  readonly partitions: readonly {
+    readonly topic: string
+    readonly partition: number
+    readonly archivedThrough: number
+  }[]
+}
+
+interface Target {
+  readonly key: StreamKey
+  readonly lastOffset: number
+}
+
+const POLL_MS = 50
+
+/**
+ * Seals and ships until the archive holds every offset captured before the call, of one topic or of all; and what the brokers have
+ * then of the watched topics without its having been captured. Throws TIMEOUT naming a partition that is not there yet, and
+ * BROKER_UNREACHABLE.
+ */
+export async function flush(
+  parts: FlushParts,
+  { topic, timeoutMs, capturedOnly = false }: FlushRequest
+): Promise<FlushReport> {
+  const deadline = Date.now() + timeoutMs
+  const isWanted = (key: StreamKey): boolean => topic === undefined || key.topic === topic
+  const archived = new Map<string, FlushReport['partitions'][number]>()
+  const flushAll = async (targets: readonly Target[]): Promise<void> => {
+    for (const { key, lastOffset } of targets.filter(({ key }) => isWanted(key))) {
+      const end = await flushOne(parts, key, lastOffset, deadline)
+      archived.set(streamId(key), { topic: key.topic, partition: key.partition, archivedThrough: end - 1 })
+    }
+  }
+  await flushAll(parts.pending())
+  if (!capturedOnly) {
+    await lookAtAll(parts, isWanted, deadline)
+    await flushAll(parts.gaps.behind())
+  }
+  return { partitions: [...archived.values()] }
+}
+
+/** Looks until every wanted partition has a leader that answers. */
+async function lookAtAll({ gaps }: FlushParts, isWanted: (key: StreamKey) => boolean, deadline: number): Promise<void> {
+  for (;;) {
+    await gaps.look()
+    const silent = gaps.silent().find(isWanted)
+    if (silent === undefined) return
+    if (Date.now() >= deadline) {
+      const what = `${silent.topic}-${silent.partition}: no leader says how far its log reaches`
+      const hint = 'Is the broker up that leads it? What was captured before the call is archived.'
+      throw new MillraceError('TIMEOUT', what, { hint })
+    }
+    await delay(POLL_MS)
+  }
+}
+
+async function flushOne({ seal }: FlushParts, key: StreamKey, lastOffset: number, deadline: number): Promise<number> {
+  let failure: unknown = new Error('the store or the cluster has not answered yet')
+  for (;;) {
+    try {
+      const done = await before(deadline, seal(key))
+      if (done && done.end > lastOffset) return done.end
+      if (done?.progressed) continue
+      if (done) {
+        failure = new Error(`the archive reaches offset ${done.end}, the high watermark is not past ${lastOffset} yet`)
+      }
+    } catch (error) {
+      if (!isMillraceError(error) || !error.retriable) throw error
+      failure = error
+    }
+    if (Date.now() >= deadline) {
+      const hint = isMillraceError(failure) ? failure.hint : undefined
+      throw new MillraceError('TIMEOUT', `${key.topic}-${key.partition}: ${messageOf(failure)}`, {
+        cause: failure,
+        hint
+      })
+    }
+    await delay(POLL_MS)
+  }
+}

@@ -1,0 +1,220 @@
+// Finds what no source has captured: how far each watched partition's log reaches at the broker, compared with how far it is
+// captured or archived. What was sent with acks=0, past the proxy or before it stood there is found so, and control batches.
+import { readFileSync, renameSync, writeFileSync } from 'node:fs'
+import type { Logger } from 'pino'
+import type { Archive } from '../archive/archive.ts'
+import { messageOf } from '../errors.ts'
+import type { Cluster } from '../kafka/cluster.ts'
+import { LATEST } from '../kafka/cluster.ts'
+import type { StreamKey } from '../wal/stream.ts'
+import { streamId } from '../wal/stream.ts'
+import type { Wal } from '../wal/wal.ts'
+
+/** Where a partition's archive begins: with what comes from now on, or with what the broker's log still has. */
+export type Backfill = 'captured' | 'earliest'
+
+export interface GapFinderParts {
+  readonly cluster: Cluster
+  readonly clusterId: string
+  readonly archive: Archive
+  readonly wal: Wal
+  readonly logger: Logger
+  /** Keeps how far each partition is archived. Where it is lost, the archive is asked once more. */
+  readonly file: string
+  /** Null for a topic that is not to be archived. */
+  watched(topic: string): Backfill | null
+  /** How long a partition may lack something before it is fetched, in milliseconds. */
+  readonly segmentMs: number
+}
+
+/** What a look has seen of a partition. */
+interface Seen {
+  readonly key: StreamKey
+  /** The high watermark. */
+  readonly end: number
+  /** Behind the last offset that is captured and not archived; 0 when there is none. */
+  readonly captured: number
+  /** Since when nothing more was captured although the log reaches further; undefined where nothing lacks. */
+  readonly since: number | undefined
+}
+
+const LOOK_MS = 30_000
+/** So many records that were not captured are fetched at the second look: their log may not keep them long. */
+const MANY_RECORDS = 100_000
+
+export class GapFinder {
+  readonly #parts: GapFinderParts
+  /** By partition: the first offset that is not archived, or with which its archive is to begin. */
+  readonly #reached: Map<string, number>
+  /** The high watermarks when the worker started; undefined for a partition without a leader then. */
+  readonly #atStart: ReadonlyMap<string, number | undefined>
+  #seen = new Map<string, Seen>()
+  #silent: StreamKey[] = []
+  /** What the last look found to be watched. */
+  #listed: ReadonlySet<string> = new Set()
+  #written: string
+  #lookAgainAt = 0
+
+  private constructor(parts: GapFinderParts, reached: Map<string, number>, atStart: Map<string, number | undefined>) {
+    this.#parts = parts
+    this.#reached = reached
+    this.#written = this.#text
+    this.#atStart = atStart
+  }
+
+  /** To be called before sources let anything in: what a topic holds now was not sent while they were watching. */
+  static async start(parts: GapFinderParts): Promise<GapFinder> {
+    const ends = await endsOf(parts)
+    const atStart = new Map(ends.map(({ key, end }) => [streamId(key), end]))
+    const reached = read(parts) ?? (await archivedOnce(parts))
+    return new GapFinder(parts, reached, atStart)
+  }
+
+  /** How often to look, in milliseconds. */
+  get interval(): number {
+    return Math.min(this.#parts.segmentMs, LOOK_MS)
+  }
+
+  /** Looks if it is time to. */
+  async lookAgain(): Promise<void> {
+    if (Date.now() < this.#lookAgainAt) return
+    this.#lookAgainAt = Date.now() + this.interval
+    await this.look()
+  }
+
+  /** Asks the brokers how far the logs reach. Throws BROKER_UNREACHABLE, BROKER_ERROR. */
+  async look(): Promise<void> {
+    const { wal, watched } = this.#parts
+    const captured = new Map(wal.streams().map(({ key, lastOffset }) => [streamId(key), lastOffset + 1]))
+    const now = Date.now()
+    const seen = new Map<string, Seen>()
+    const silent: StreamKey[] = []
+    const ids = new Set<string>()
+    for (const { key, end } of await endsOf(this.#parts)) {
+      const backfill = watched(key.topic)
+      if (backfill === null) continue
+      const id = streamId(key)
+      ids.add(id)
+      if (end === undefined) {
+        silent.push(key)
+        continue
+      }
+      const reached = this.#reached.get(id) ?? this.#beginOf(id, backfill, end)
+      this.#reached.set(id, reached)
+      const one = { key, end, captured: captured.get(id) ?? 0 }
+      const before = this.#seen.get(id)
+      const since = before?.captured === one.captured ? before.since : undefined
+      seen.set(id, { ...one, since: end > Math.max(reached, one.captured) ? (since ?? now) : undefined })
+    }
+    // A broker that has just started may not list everything yet.
+    for (const id of this.#reached.keys()) if (!ids.has(id) && !this.#listed.has(id)) this.#reached.delete(id)
+    this.#listed = ids
+    this.#seen = seen
+    this.#silent = silent
+    this.#write()
+  }
+
+  /** A topic that was not there at the start was made while we watched: all of it is wanted. */
+  #beginOf(id: string, backfill: Backfill, end: number): number {
+    if (backfill === 'earliest' || !this.#atStart.has(id)) return 0
+    return this.#atStart.get(id) ?? end
+  }
+
+  /** Partitions of which something has lacked long enough, or much. */
+  due(): StreamKey[] {
+    const { segmentMs } = this.#parts
+    const now = Date.now()
+    return this.#lacking()
+      .filter(({ lack, since }) => now - since >= (lack >= MANY_RECORDS ? this.interval : segmentMs))
+      .map(({ key }) => key)
+  }
+
+  /** Partitions of which something lacks, and the last offset that their logs had at the last look. */
+  behind(): { key: StreamKey; lastOffset: number }[] {
+    return this.#lacking().map(({ key, end }) => ({ key, lastOffset: end - 1 }))
+  }
+
+  /** Watched partitions of which the last look got no answer. */
+  silent(): readonly StreamKey[] {
+    return this.#silent
+  }
+
+  /** Offsets that the brokers' logs had at the last look and that are neither captured nor archived. */
+  get uncapturedOffsets(): number {
+    return this.#lacking().reduce((sum, { lack }) => sum + lack, 0)
+  }
+
+  #lacking(): { key: StreamKey; end: number; lack: number; since: number }[] {
+    return [...this.#seen.values()].flatMap(({ key, end, captured, since }) => {
+      const lack = end - Math.max(this.#reached.get(streamId(key)) ?? 0, captured)
+      return since === undefined || lack <= 0 ? [] : [{ key, end, lack, since }]
+    })
+  }
+
+  /** With which offset a partition's archive is to begin that has none yet; undefined for one that is not watched. */
+  async begin(key: StreamKey): Promise<number | undefined> {
+    const id = streamId(key)
+    if (!this.#reached.has(id)) await this.look()
+    return this.#reached.get(id)
+  }
+
+  /** Takes note that a partition's archive reaches up to an offset. */
+  sealed(key: StreamKey, end: number): void {
+    const id = streamId(key)
+    const reached = this.#reached.get(id)
+    if (reached !== undefined && end > reached) this.#reached.set(id, end)
+  }
+
+  get #text(): string {
+    const content: Kept = { archive: this.#parts.archive.store.url, reached: Object.fromEntries(this.#reached) }
+    return `${JSON.stringify(content, null, 1)}\n`
+  }
+
+  #write(): void {
+    const text = this.#text
+    if (text === this.#written) return
+    const { file, logger } = this.#parts
+    try {
+      writeFileSync(`${file}.new`, text)
+      renameSync(`${file}.new`, file)
+      this.#written = text
+    } catch (err) {
+      logger.warn({ err }, 'how far partitions are archived could not be noted; the archive tells it after a restart')
+    }
+  }
+}
+
+/** Every partition of the cluster and its high watermark. */
+async function endsOf({ cluster, clusterId }: GapFinderParts): Promise<{ key: StreamKey; end: number | undefined }[]> {
+  const keys = (await cluster.refresh(null)).flatMap(({ name, topicId, leaders }) =>
+    [...leaders.keys()].map((partition): StreamKey => ({ clusterId, topic: name, topicId, partition }))
+  )
+  const ends = await cluster.listOffsets(keys, LATEST)
+  return keys.map((key, i) => ({ key, end: ends[i] }))
+}
+
+interface Kept {
+  /** The archive of which it is said. */
+  readonly archive: string
+  readonly reached: Readonly<Record<string, number>>
+}
+
+/** Null where there is nothing to read, or it is said of another archive. */
+function read({ file, archive, logger }: GapFinderParts): Map<string, number> | null {
+  try {
+    const kept = JSON.parse(readFileSync(file, 'utf8')) as Kept
+    return kept.archive === archive.store.url ? new Map(Object.entries(kept.reached)) : null
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') {
+      logger.warn({ file, reason: messageOf(error) }, 'cannot be read; the archive is asked how far it reaches')
+    }
+    return null
+  }
+}
+
+/** Partitions with an archive are compared from its beginning on: the first seal finds its end. */
+async function archivedOnce({ archive, clusterId }: GapFinderParts): Promise<Map<string, number>> {
+  const reached = new Map<string, number>()
+  for await (const stream of archive.partitions()) if (stream.clusterId === clusterId) reached.set(streamId(stream), 0)
+  return reached
+}

@@ -1,0 +1,143 @@
+// What never passed through the proxy, or was not acknowledged: the archive has it all the same, byte for byte, and says of
+// what the broker no longer has that it is missing, and why.
+import { readdir, rm } from 'node:fs/promises'
+import { afterEach, expect, test } from 'vitest'
+import { manifests } from '../support/archived.ts'
+import type { Worker, WorkerOptions } from '../support/millrace.ts'
+import { startMillrace } from '../support/millrace.ts'
+import { describeWith, useKafka } from '../support/servers.ts'
+import { createTopic, deleteRecordsBelow, send, withAdmin } from '../support/topics.ts'
+import { until } from '../support/until.ts'
+import { archiveFolder, dataPath, expectBrokersLog, expectClean, flush } from '../support/workers.ts'
+
+const needs = ['kafka', 'kafka-files'] as const
+
+const batches = (...names: string[]) => names.map(name => [1, 2, 3].map(i => ({ key: `${i}`, value: `${name} ${i}` })))
+
+let worker: Worker | undefined
+
+async function start(options: Partial<WorkerOptions> = {}): Promise<Worker> {
+  worker = await startMillrace({ bootstrap: useKafka().bootstrap, ...options })
+  return worker
+}
+
+afterEach(() => worker?.dispose())
+
+/** The manifests of a partition's segments, once there are any. */
+async function archived(worker: Worker, topic: string) {
+  await until(async () => (await manifests(archiveFolder(worker), topic, 0)).length > 0, {
+    what: `${topic} is archived`
+  })
+  return await manifests(archiveFolder(worker), topic, 0)
+}
+
+describeWith(needs, 'what is not captured', () => {
+  test('acks=0 alone, and a topic that only others write to, are archived when they are due', async () => {
+    const { bootstrap } = useKafka()
+    const worker = await start({ worker: { 'segment.ms': '500ms' } })
+    const [unacknowledged, past] = [await createTopic(bootstrap), await createTopic(bootstrap)]
+    await send(worker.bootstrap, unacknowledged, batches('a', 'b'), { acks: 0 })
+    await send(bootstrap, past, batches('c', 'd'))
+    for (const topic of [unacknowledged, past]) {
+      const segments = await archived(worker, topic)
+      expect(segments[0]).toMatchObject({ baseOffset: 0, gaps: [] })
+      await until(async () => (await manifests(archiveFolder(worker), topic, 0)).at(-1)?.nextOffset === 6, {
+        what: 'all six records'
+      })
+      await expectBrokersLog(worker, topic)
+      await expectClean(worker, topic)
+    }
+  })
+
+  test('what others write behind the last capture, and while the worker is down, is archived without another capture', async () => {
+    const { bootstrap } = useKafka()
+    const topic = await createTopic(bootstrap)
+    const worker = await start()
+    await send(worker.bootstrap, topic, batches('through'))
+    await flush(worker, topic)
+    await send(bootstrap, topic, batches('past'))
+    await flush(worker, topic)
+    await expectBrokersLog(worker, topic)
+    expect(await worker.terminate()).toBe(0)
+    await send(bootstrap, topic, batches('meanwhile'))
+    await worker.start()
+    await flush(worker, topic)
+    await expectBrokersLog(worker, topic)
+    expect(await worker.terminate()).toBe(0)
+
+    await send(bootstrap, topic, batches('again'))
+    await rm(dataPath(worker, 'reached.json'))
+    await worker.start()
+    await flush(worker, topic)
+    await expectBrokersLog(worker, topic)
+    await expectClean(worker, topic)
+  })
+
+  test.for([
+    ['captured', 6, [{ from: 0, to: 6, reason: 'not-requested' }]],
+    ['earliest', 0, []]
+  ] as const)('backfill: %s begins a topic that was there before at offset %d', async ([backfill, first, gaps]) => {
+    const { bootstrap } = useKafka()
+    const topic = await createTopic(bootstrap)
+    await send(bootstrap, topic, batches('before', 'us'))
+    const worker = await start({ proxy: { topics: topic, backfill } })
+    await send(bootstrap, topic, batches('past'))
+    await flush(worker, topic)
+    const [segment, ...more] = await manifests(archiveFolder(worker), topic, 0)
+    expect(more).toEqual([])
+    expect(segment).toMatchObject({ baseOffset: 0, firstBatchOffset: first, nextOffset: 9, gaps })
+    if (backfill === 'earliest') await expectBrokersLog(worker, topic)
+    await expectClean(worker, topic)
+  })
+
+  test('what the broker has deleted is a gap', async () => {
+    const { bootstrap } = useKafka()
+    const topic = await createTopic(bootstrap)
+    const worker = await start()
+    await send(bootstrap, topic, batches('lost', 'kept'))
+    await deleteRecordsBelow(bootstrap, topic, 3)
+    await flush(worker, topic)
+    await send(bootstrap, topic, batches('lost'))
+    await deleteRecordsBelow(bootstrap, topic, 9)
+    await send(bootstrap, topic, batches('kept'))
+    await flush(worker, topic)
+    const segments = await manifests(archiveFolder(worker), topic, 0)
+    expect(segments).toMatchObject([
+      { baseOffset: 3, nextOffset: 6, gaps: [] },
+      {
+        baseOffset: 6,
+        nextOffset: 12,
+        gaps: [{ from: 6, to: 9, reason: 'retention', foundAt: expect.stringMatching(/^\d{4}-.*Z$/) }]
+      }
+    ])
+  })
+
+  test('a topic made anew under its name is another stream, also when nothing of it is captured', async () => {
+    const { bootstrap } = useKafka()
+    const topic = await createTopic(bootstrap)
+    const worker = await start()
+    await send(bootstrap, topic, batches('first'))
+    await flush(worker, topic)
+    await withAdmin(bootstrap, admin => admin.deleteTopics({ topics: [topic] }))
+    await createTopic(bootstrap, { name: topic })
+    await send(bootstrap, topic, batches('second', 'third'))
+    await flush(worker, topic)
+    const segments = await manifests(archiveFolder(worker), topic, 0)
+    expect(segments.map(({ nextOffset }) => nextOffset).sort()).toEqual([3, 6])
+    expect(new Set(segments.map(({ topicId }) => topicId)).size).toBe(2)
+  })
+
+  test('topics that are not to be archived are left alone', async () => {
+    const { bootstrap } = useKafka()
+    const [excluded, wanted] = [await createTopic(bootstrap), await createTopic(bootstrap)]
+    const worker = await start({ proxy: { 'topics.exclude': excluded } })
+    for (const topic of [excluded, wanted]) await send(bootstrap, topic, batches('past'))
+    const { code, stderr } = await worker.command(['flush'])
+    expect(code, stderr).toBe(0)
+    const names = await readdir(archiveFolder(worker), { recursive: true })
+    expect(
+      names.filter(name => /__consumer_offsets|__transaction_state/.test(name) || name.includes(excluded))
+    ).toEqual([])
+    expect(names.some(name => name.includes(wanted))).toBe(true)
+  })
+})

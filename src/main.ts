@@ -13,6 +13,7 @@ const commands: Record<string, () => Promise<CommandModule<object, any>>> = {
   run: async () => (await import('./cli/run.ts')).runCommand,
   flush: async () => (await import('./cli/flush.ts')).flushCommand,
   search: async () => (await import('./cli/search.ts')).searchCommand,
+  read: async () => (await import('./cli/read.ts')).readCommand,
   replay: async () => (await import('./cli/replay.ts')).replayCommand,
   verify: async () => (await import('./cli/verify.ts')).verifyCommand,
   broker: async () => (await import('./cli/broker.ts')).brokerCommand,

@@ -92,7 +92,7 @@ test('says its version, its commands, and what is wrong', async () => {
   expect(await npx('--version')).toEqual({ code: 0, stdout: `${manifest.version}\n`, stderr: '' })
   const help = await npx('--help')
   expect(help).toMatchObject({ code: 0, stderr: '' })
-  for (const command of ['run', 'flush', 'search', 'replay', 'verify', 'broker', 'serve']) {
+  for (const command of ['run', 'flush', 'search', 'read', 'replay', 'verify', 'broker', 'serve']) {
     expect(help.stdout).toMatch(new RegExp(`^ +millrace ${command}\\b`, 'm'))
   }
   const verify = await npx('verify', '--archive', 'file:nowhere')

@@ -69,6 +69,45 @@ export function recordLine(record: FoundRecord, width?: number): string {
   return start + (width === undefined ? text : shortened(text, width - start.length - end.length)) + end
 }
 
+const HEX_WIDTH = 16
+
+/** All bytes of a record, as `hexdump -C` shows them. */
+export function recordHex({
+  topic,
+  partition,
+  offset,
+  timestamp,
+  timestampType,
+  key,
+  value,
+  headers,
+  tier
+}: FoundRecord): string {
+  const parts: (readonly [string, Buffer | null])[] = [
+    ['key', key],
+    ['value', value],
+    ...headers.map(([name, content]) => [`header ${escaped(name)}`, content] as const)
+  ]
+  const head = `${topic}-${partition}@${offset}  ${timestampType} ${timestamp} ${timeText(timestamp)}  ${tier}`
+  return [head, ...parts.flatMap(([name, bytes]) => [`  ${name}: ${size(bytes)}`, ...hexLines(bytes)])].join('\n')
+}
+
+function size(bytes: Buffer | null): string {
+  return bytes === null ? '(null)' : `${bytes.length} bytes`
+}
+
+function* hexLines(bytes: Buffer | null): Generator<string> {
+  for (let at = 0; at < (bytes?.length ?? 0); at += HEX_WIDTH) {
+    const row = bytes!.subarray(at, at + HEX_WIDTH)
+    const hex = row
+      .toString('hex')
+      .replace(/../g, '$& ')
+      .padEnd(3 * HEX_WIDTH)
+    const text = row.toString('latin1').replace(/[^\x20-\x7e]/g, '.')
+    yield `    ${at.toString(16).padStart(8, '0')}  ${hex} |${text}|`
+  }
+}
+
 function timeText(timestamp: number): string {
   const date = new Date(timestamp)
   // -1 stands for no timestamp; a producer may also have set one that no calendar has.

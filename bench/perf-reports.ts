@@ -5,14 +5,16 @@ export interface ProducerReport {
   readonly p50: number
   readonly p95: number
   readonly p99: number
+  readonly p999: number
 }
 
 /** The last line of kafka-producer-perf-test. */
 export function producerReport(report: string): ProducerReport {
-  const pattern = /records\/sec \(([\d.]+) MB\/sec\),.*?(\d+) ms 50th, (\d+) ms 95th, (\d+) ms 99th/g
-  const [, rate, p50, p95, p99] = [...report.matchAll(pattern)].at(-1) ?? []
+  const pattern = /records\/sec \(([\d.]+) MB\/sec\),.*?(\d+) ms 50th, (\d+) ms 95th, (\d+) ms 99th, (\d+) ms 99\.9th/g
+  const [, rate, ...percentiles] = [...report.matchAll(pattern)].at(-1) ?? []
   if (rate === undefined) throw new Error(`not a report of kafka-producer-perf-test: ${report}`)
-  return { megabytesPerSecond: megabytes(rate), p50: Number(p50), p95: Number(p95), p99: Number(p99) }
+  const [p50 = 0, p95 = 0, p99 = 0, p999 = 0] = percentiles.map(Number)
+  return { megabytesPerSecond: megabytes(rate), p50, p95, p99, p999 }
 }
 
 export interface ConsumerReport {

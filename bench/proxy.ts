@@ -1,9 +1,10 @@
 // What the proxy costs a producer: kafka-producer-perf-test straight to a broker, through a bare pipe, and through Millrace
 // without and with capture, in turn, on one machine. Before a figure of a capture counts, it is archived and read back.
-import { spawn } from 'node:child_process'
+import { execFile, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { appendFile, readFile, stat } from 'node:fs/promises'
 import { join } from 'node:path'
+import { promisify } from 'node:util'
 import type { KafkaCluster } from '../test/support/kafka.ts'
 import { startKafka } from '../test/support/kafka.ts'
 import { kafkaTopics, producerPerf } from '../test/support/kafka-tools.ts'
@@ -11,12 +12,15 @@ import type { Worker } from '../test/support/millrace.ts'
 import { startMillrace } from '../test/support/millrace.ts'
 import { freePortRange } from '../test/support/ports.ts'
 import { tempFolder } from '../test/support/temp.ts'
+import type { Waits } from './crowd.ts'
 import type { Figure } from './figures.ts'
 import { figure } from './figures.ts'
 import { writePayloads } from './payloads.ts'
 import type { ProducerReport } from './perf-reports.ts'
 import { producerReport } from './perf-reports.ts'
 import { processCost } from './process-cost.ts'
+
+const execute = promisify(execFile)
 
 const ROUNDS = 3
 const PARTITIONS = 6
@@ -69,6 +73,7 @@ const loads: readonly Load[] = [
 interface Run extends ProducerReport {
   readonly cpuSeconds: number
   readonly peakRssBytes: number
+  readonly writtenBytes: number
   /** Bytes of the broker's log, which are those on the wire but for the requests around them. */
   readonly logBytes: number
 }
@@ -107,7 +112,61 @@ export async function run(): Promise<Figure[]> {
     }
     figures.push(...compare(load, runs))
   }
-  return figures
+  return [...figures, ...(await manySmall(ways, kafka)), await manyLarge(kafka)]
+}
+
+interface Crowd {
+  readonly producers: number
+  readonly sends: number
+  readonly bytes: number
+  /** 0 for as fast as they go. */
+  readonly everyMs: number
+}
+
+/** What one record of a crowd of producers waits; each run that is captured is archived and read back. */
+async function crowd(kafka: KafkaCluster, { bootstrap, worker }: Way, topic: string, load: Crowd): Promise<Waits> {
+  await kafkaTopics(kafka.bootstrap, ['--create', '--topic', topic, '--partitions', String(PARTITIONS)])
+  const numbers = [PARTITIONS, load.producers, load.sends, load.bytes, load.everyMs].map(String)
+  const program = join(import.meta.dirname, 'crowd.ts')
+  const { stdout } = await execute(process.execPath, [program, bootstrap, topic, ...numbers])
+  const waits = JSON.parse(stdout) as Waits
+  if (worker !== null) await readBack(worker, topic, waits.records)
+  await kafkaTopics(kafka.bootstrap, ['--delete', '--topic', topic])
+  return waits
+}
+
+/** Producers that each send a little, steadily. */
+async function manySmall(ways: readonly Way[], kafka: KafkaCluster): Promise<Figure[]> {
+  const load = { producers: 50, sends: 100, bytes: 1024, everyMs: 100 }
+  const chosen = ways.filter(({ name }) => few.includes(name))
+  const runs = new Map<string, Waits[]>(chosen.map(({ name }) => [name, []]))
+  for (let round = -1; round < ROUNDS; round++) {
+    for (const way of [...chosen.slice(round), ...chosen.slice(0, round)]) {
+      const waits = await crowd(kafka, way, `small-${round + 1}-${ways.indexOf(way)}`, load)
+      if (round >= 0) runs.get(way.name)!.push(waits)
+    }
+  }
+  const direct = runs.get('direct')!
+  return [...runs].flatMap(([way, ofWay]) =>
+    (['p50', 'p99'] as const).flatMap(what => {
+      const name = `50 producers of 1 KiB every 100 ms, ${way}: ${what}`
+      const waits = ofWay.map(run => run[what])
+      const ratios = waits.map((wait, round) => wait / direct[round]![what])
+      return [figure(name, 'ms', waits), ...(way === 'direct' ? [] : [figure(`${name} / direct`, 'x', ratios)])]
+    })
+  )
+}
+
+/** The memory of a worker of its own, sealing included, while many connections send all that they can. */
+async function manyLarge(kafka: KafkaCluster): Promise<Figure> {
+  await using worker = await startMillrace({ bootstrap: kafka.bootstrap, worker: { 'segment.bytes': '16MiB' } })
+  const way = { name: 'captured', bootstrap: worker.bootstrap, pid: worker.pid!, worker }
+  const peaks: number[] = []
+  for (let round = 0; round < ROUNDS; round++) {
+    await crowd(kafka, way, `large-${round}`, { producers: 500, sends: 20, bytes: 65_536, everyMs: 0 })
+    peaks.push((await processCost(way.pid)).peakRssBytes / 1e6)
+  }
+  return figure('500 connections of 64 KiB requests, captured: peak RSS', 'MB', peaks)
 }
 
 /** A broker names the pipe to those who come through it only by a listener of its own for it. */
@@ -155,7 +214,8 @@ async function measure(way: Way, kafka: KafkaCluster, load: Load, payloads: stri
   if (way.worker !== null) await readBack(way.worker, topic, records)
   await kafkaTopics(kafka.bootstrap, ['--delete', '--topic', topic])
   const cpuSeconds = (after?.cpuSeconds ?? 0) - (before?.cpuSeconds ?? 0)
-  return { ...producerReport(report), cpuSeconds, peakRssBytes: after?.peakRssBytes ?? 0, logBytes }
+  const writtenBytes = (after?.writtenBytes ?? 0) - (before?.writtenBytes ?? 0)
+  return { ...producerReport(report), cpuSeconds, writtenBytes, peakRssBytes: after?.peakRssBytes ?? 0, logBytes }
 }
 
 /** Archives the topic and has every byte of it verified. */
@@ -181,7 +241,8 @@ function compare(load: Load, runs: ReadonlyMap<string, readonly Run[]>): Figure[
       of('rate', 'MB/s', run => run.megabytesPerSecond),
       of('p50', 'ms', run => run.p50),
       of('p95', 'ms', run => run.p95),
-      of('p99', 'ms', run => run.p99)
+      of('p99', 'ms', run => run.p99),
+      of('p99.9', 'ms', run => run.p999)
     ]
     if (way === 'direct') return figures
     if (load.throughput === undefined) {
@@ -192,6 +253,7 @@ function compare(load: Load, runs: ReadonlyMap<string, readonly Run[]>): Figure[
     const cpu = load.single
       ? of('CPU', 'µs/batch', run => (run.cpuSeconds / load.records) * 1e6)
       : of('CPU', 's/GB', run => run.cpuSeconds / (run.logBytes / 1e9))
+    if (way.startsWith('captured')) figures.push(of('disk', 'B/B', run => run.writtenBytes / run.logBytes))
     return [...figures, cpu, of('peak RSS', 'MB', run => run.peakRssBytes / 1e6)]
   })
 }

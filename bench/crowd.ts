@@ -1,0 +1,44 @@
+// Many producers at once, each with one batch under way: `node bench/crowd.ts BOOTSTRAP TOPIC PARTITIONS PRODUCERS SENDS BYTES
+// EVERY-MS`, 0 for as fast as they go. Prints how long they waited for their answers, as JSON.
+import { setTimeout as delay } from 'node:timers/promises'
+import { parseAddress } from '../src/kafka/address.ts'
+import { encodeBatch } from '../src/kafka/batch.ts'
+import { Cluster, LATEST } from '../src/kafka/cluster.ts'
+
+export interface Waits {
+  readonly records: number
+  /** Milliseconds. */
+  readonly p50: number
+  readonly p99: number
+}
+
+const [bootstrap, topic, ...numbers] = process.argv.slice(2) as [string, string, ...string[]]
+const [partitions, producers, sends, bytes, everyMs] = numbers.map(Number) as [number, number, number, number, number]
+const value = Buffer.alloc(bytes, 'x')
+const batch = encodeBatch([{ offset: 0, timestamp: Date.now(), key: null, value, headers: [] }]).toWire()
+const waits: number[] = []
+
+async function connect(number: number): Promise<() => Promise<void>> {
+  const cluster = new Cluster([parseAddress(bootstrap)])
+  const at = { topic, partition: number % partitions }
+  await cluster.listOffset(at, LATEST)
+  return async () => {
+    // Each begins at a time of its own, and keeps to its times whatever an answer takes.
+    let due = performance.now() + (number * everyMs) / producers
+    for (let sent = 0; sent < sends; sent++) {
+      if (everyMs === 0) due = performance.now()
+      await delay(Math.max(0, due - performance.now()))
+      await cluster.produceBatch(at, batch)
+      waits.push(performance.now() - due)
+      due += everyMs
+    }
+    cluster[Symbol.dispose]()
+  }
+}
+
+const connected = await Promise.all(Array.from({ length: producers }, (_, number) => connect(number)))
+await Promise.all(connected.map(produce => produce()))
+waits.sort((a, b) => a - b)
+const at = (share: number): number => waits[Math.floor(share * (waits.length - 1))]!
+const report: Waits = { records: waits.length, p50: at(0.5), p99: at(0.99) }
+process.stdout.write(JSON.stringify(report))

@@ -1,5 +1,6 @@
 // Downloads that tests share, in a cache outside the checkout: filled by one process at a time, and marked complete last.
 
+import { createHash } from 'node:crypto'
 import { mkdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { homedir } from 'node:os'
 import { join } from 'node:path'
@@ -26,6 +27,13 @@ export async function cached(name: string, recipe: string, fill: (folder: string
     await writeFile(marker, recipe)
     return folder
   })
+}
+
+/** A recipe made of what the files say. */
+export async function recipeOf(files: readonly string[]): Promise<string> {
+  const hash = createHash('sha256')
+  for (const file of files) hash.update(await readFile(file))
+  return hash.digest('hex')
 }
 
 /** Runs `work` while no other process holds the lock. The lock is SQLite's own on a file, so it goes with a process that dies. */

@@ -1,10 +1,8 @@
 // Apache Kafka's own jars, fetched once with Maven into the cache; a broker or a tool of Kafka is a class in them.
 
-import { createHash } from 'node:crypto'
-import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { cached } from './cache.ts'
+import { cached, recipeOf } from './cache.ts'
 import { runOrThrow, runToEnd } from './child.ts'
 import type { Missing } from './found.ts'
 import { findProgram, reasonOf } from './found.ts'
@@ -23,16 +21,18 @@ export interface KafkaJars {
 
 /** Kafka's jars, or the reason why they cannot be had or run here. */
 export async function findKafkaJars(): Promise<KafkaJars | Missing> {
+  return await findJars(`kafka-${kafkaVersion}`, pom)
+}
+
+/** The jars that a pom.xml asks for, in the folder `name` of the cache, or the reason why they cannot be had or run here. */
+export async function findJars(name: string, pom: string): Promise<KafkaJars | Missing> {
   const java = await missingJava()
   if (java !== undefined) return { missing: java }
   try {
-    const recipe = createHash('sha256')
-      .update(await readFile(pom))
-      .digest('hex')
-    const folder = await cached(`kafka-${kafkaVersion}`, recipe, fetchJars)
+    const folder = await cached(name, await recipeOf([pom]), folder => fetchJars(pom, folder))
     return { classPath: join(folder, 'lib', '*') }
   } catch (error) {
-    return { missing: `Kafka's jars: ${reasonOf(error)}` }
+    return { missing: `the jars of ${name}: ${reasonOf(error)}` }
   }
 }
 
@@ -45,7 +45,7 @@ export function javaArgs(jars: KafkaJars, className: string, args: readonly stri
 // Only the quick compiler: on two cores a process that lives for seconds is done before the slow one pays off.
 const quickJava = ['-Xmx768m', '-XX:TieredStopAtLevel=1']
 
-async function fetchJars(folder: string): Promise<void> {
+async function fetchJars(pom: string, folder: string): Promise<void> {
   if ((await findProgram('mvn')) === undefined) throw new Error('no Maven (mvn) on PATH to fetch them')
   const goal = ['dependency:copy-dependencies', '-DincludeScope=runtime', `-DoutputDirectory=${join(folder, 'lib')}`]
   await runOrThrow('mvn', ['-q', '-B', '-f', pom, ...goal], { timeout: 600_000 })

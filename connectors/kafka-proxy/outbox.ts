@@ -1,7 +1,8 @@
-// The responses that a client is owed, in the order of its requests: a response goes out when all earlier ones have.
+// The answers that a client is owed, in the order of its requests: an answer goes out when all earlier ones have.
 import type net from 'node:net'
 import type { ProduceRequest } from 'millrace/kafka'
-import type { Budget } from './budget.ts'
+import type { Share } from './budget.ts'
+import type { AnswerKind, ProxyFigures } from './metrics.ts'
 
 /** A request whose response the client is owed. */
 export interface Exchange {
@@ -22,35 +23,59 @@ interface Owed {
   readonly exchange: Exchange
   ready: Buffer[]
   complete: boolean
+  /** When all of it had come from the broker, by `performance.now()`, and what became of it here. */
+  came: { readonly at: number; readonly kind: AnswerKind } | null
 }
 
 export class Outbox {
   readonly #client: net.Socket
-  readonly #budget: Budget
+  readonly #budget: Share
+  readonly #figures: ProxyFigures
   readonly #owed: Owed[] = []
+  /** Those that the broker still has to begin answering. */
+  readonly #unanswered: Exchange[] = []
   #buffered = 0
 
-  constructor(client: net.Socket, budget: Budget) {
+  constructor(client: net.Socket, { budget, figures }: { readonly budget: Share; readonly figures: ProxyFigures }) {
     this.#client = client
     this.#budget = budget
+    this.#figures = figures
   }
 
   get isEmpty(): boolean {
     return this.#owed.length === 0
   }
 
-  /** More than this should not be taken from the broker now. */
+  /** More than this should not be taken from the broker now, nor be asked by the client. */
   get isCongested(): boolean {
     return this.#client.writableNeedDrain || this.#buffered > MAX_BUFFERED
   }
 
+  /** A request that the proxy answers itself. */
   owe(exchange: Exchange): void {
-    this.#owed.push({ exchange, ready: [], complete: false })
+    this.#owed.push({ exchange, ready: [], complete: false, came: null })
+  }
+
+  /** A request that the broker answers. */
+  expect(exchange: Exchange): void {
+    this.owe(exchange)
+    this.#unanswered.push(exchange)
+  }
+
+  /** The request that the broker begins to answer; undefined when it was asked for nothing more. */
+  answered(): Exchange | undefined {
+    return this.#unanswered.shift()
+  }
+
+  /** All of an answer has come. */
+  came(exchange: Exchange, kind: AnswerKind): void {
+    const owed = this.#find(exchange)
+    if (owed) owed.came = { at: performance.now(), kind }
   }
 
   /** Adds bytes to an owed response and sends what may go. A response that was dropped meanwhile is ignored. */
   add(exchange: Exchange, chunks: readonly Buffer[], { complete }: { complete: boolean }): void {
-    const owed = this.#owed.find(one => one.exchange === exchange)
+    const owed = this.#find(exchange)
     if (owed === undefined) return
     owed.ready.push(...chunks)
     owed.complete = complete
@@ -58,12 +83,14 @@ export class Outbox {
     this.#flush()
   }
 
-  /** Drops a response that will never come. */
-  forget(exchange: Exchange): void {
-    const at = this.#owed.findIndex(one => one.exchange === exchange)
-    if (at < 0) return
-    this.#owed.splice(at, 1)
-    this.#budget.give(exchange.reserved)
+  /** Drops the responses that the broker has not begun: they will never come. */
+  forgetUnanswered(): void {
+    for (const exchange of this.#unanswered.splice(0)) {
+      const at = this.#owed.findIndex(one => one.exchange === exchange)
+      if (at < 0) continue
+      this.#owed.splice(at, 1)
+      this.#budget.give(exchange.reserved)
+    }
   }
 
   /** Drops everything. */
@@ -72,16 +99,24 @@ export class Outbox {
     this.#budget.give(held)
   }
 
+  #find(exchange: Exchange): Owed | undefined {
+    return this.#owed.find(one => one.exchange === exchange)
+  }
+
   #flush(): void {
+    const { bytes, delayed } = this.#figures
     this.#client.cork()
     for (let first = this.#owed[0]; first !== undefined; first = this.#owed[0]) {
       for (const chunk of first.ready.splice(0)) {
         this.#buffered -= chunk.length
-        if (this.#client.writable) this.#client.write(chunk)
+        if (!this.#client.writable) continue
+        bytes.proxy_to_client += chunk.length
+        this.#client.write(chunk)
       }
       if (!first.complete) break
       this.#owed.shift()
       this.#budget.give(first.exchange.reserved)
+      if (first.came) delayed[first.came.kind]((performance.now() - first.came.at) / 1000)
     }
     this.#client.uncork()
   }

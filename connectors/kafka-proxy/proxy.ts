@@ -1,36 +1,30 @@
 // The listeners: one for bootstrap and one per broker, opened as brokers become known; and the sessions behind them.
 import { once } from 'node:events'
-import net from 'node:net'
+import type net from 'node:net'
 import type { RunningSource, SourceContext } from 'millrace/connect'
 import { MillraceError, messageOf } from 'millrace/connect'
 import type { Address } from 'millrace/kafka'
 import { formatAddress } from 'millrace/kafka'
 import { Budget } from './budget.ts'
+import type { Client } from './gate.ts'
+import { Gate } from './gate.ts'
+import type { SessionContext } from './link.ts'
 import { showProxy } from './metrics.ts'
+import type { ProxyConfig } from './options.ts'
 import type { NodeMap } from './rewrite.ts'
-import type { SessionContext } from './session.ts'
 import { Session } from './session.ts'
-import { TopicIds } from './topics.ts'
+import { isCaptured, TopicIds } from './topics.ts'
+import { connectUpstream } from './upstream.ts'
 
-export interface ProxyConfig {
-  readonly listen: Address
-  readonly 'node.port.base': number
-  readonly 'node.ports': ReadonlyMap<number, number> | undefined
-  readonly 'advertised.host': string | undefined
-  readonly topics: readonly string[]
-  readonly 'topics.regex': RegExp
-  readonly 'topics.exclude': readonly string[]
-  readonly 'capture.inflight.bytes': number
-}
-
-const CONNECT_TIMEOUT_MS = 10_000
 /** How long owed responses are waited for at shutdown. */
 const DRAIN_TIMEOUT_MS = 15_000
 
 export class KafkaProxy implements RunningSource, NodeMap {
   readonly #config: ProxyConfig
   readonly #source: SourceContext
-  readonly #context: SessionContext
+  readonly #context: Omit<SessionContext, 'budget'>
+  readonly #budget: Budget
+  readonly #gate: Gate
   /** By node id; the bootstrap listener is -1. */
   readonly #listeners = new Map<number, Promise<net.Server>>()
   readonly #brokers = new Map<number, Address>()
@@ -41,21 +35,27 @@ export class KafkaProxy implements RunningSource, NodeMap {
     this.#config = config
     this.#source = source
     const budget = new Budget(config['capture.inflight.bytes'])
+    this.#budget = budget
     this.#context = {
       source,
       nodes: this,
       ids: new TopicIds(source.cluster),
       selection: { topics: config.topics, regex: config['topics.regex'], exclude: config['topics.exclude'] },
-      budget,
+      limits: {
+        frameBytes: config['frame.max.bytes'],
+        readTimeoutMs: config['request.read.timeout.ms'],
+        idleMs: config['connections.max.idle.ms']
+      },
       figures: showProxy(source, {
         connections: () => this.#sessions.size,
         inflightBytes: () => budget.used,
         inflightLimit: budget.limit
       })
     }
+    this.#gate = new Gate(config, source.logger, this.#context.figures)
   }
 
-  /** Opens the bootstrap listener and one for each broker that the cluster has now. Throws LISTEN_FAILED. */
+  /** Opens the bootstrap listener and one for each broker that the cluster has now. Throws LISTEN_FAILED, CONFIG_INVALID. */
   static async start(config: ProxyConfig, source: SourceContext): Promise<KafkaProxy> {
     const proxy = new KafkaProxy(config, source)
     try {
@@ -77,6 +77,10 @@ export class KafkaProxy implements RunningSource, NodeMap {
     }
   }
 
+  watches(topic: string): ProxyConfig['backfill'] | null {
+    return isCaptured(topic, this.#context.selection) ? this.#config.backfill : null
+  }
+
   addressOf(nodeId: number): Address {
     return { host: this.#config['advertised.host'] ?? this.#config.listen.host, port: this.#portOf(nodeId) }
   }
@@ -93,6 +97,7 @@ export class KafkaProxy implements RunningSource, NodeMap {
     this.#stopping = true
     const servers = await Promise.allSettled(this.#listeners.values())
     for (const one of servers) if (one.status === 'fulfilled') one.value.close()
+    this.#gate[Symbol.dispose]()
     const deadline = setTimeout(() => {
       for (const session of this.#sessions) session.destroy()
     }, DRAIN_TIMEOUT_MS)
@@ -117,9 +122,7 @@ export class KafkaProxy implements RunningSource, NodeMap {
 
   async #open(nodeId: number, port: number): Promise<net.Server> {
     const { host } = this.#config.listen
-    const server = net.createServer({ allowHalfOpen: true, noDelay: true, keepAlive: true }, client =>
-      this.#accept(client, nodeId)
-    )
+    const server = this.#gate.createServer(client => this.#accept(client, nodeId))
     try {
       if (port > 65535) throw new RangeError(`port ${port} does not exist`)
       server.listen({ host, port })
@@ -137,39 +140,25 @@ export class KafkaProxy implements RunningSource, NodeMap {
     return server
   }
 
-  async #accept(client: net.Socket, nodeId: number): Promise<void> {
-    client.on('error', () => client.destroy())
+  async #accept(client: Client, nodeId: number): Promise<void> {
+    const { figures } = this.#context
     try {
-      const broker = await this.#connectUpstream(nodeId)
-      if (client.destroyed || this.#stopping) {
-        client.destroy()
+      const known = this.#brokers.get(nodeId)
+      const candidates = known ? [known] : [...this.#source.bootstrap, ...this.#brokers.values()]
+      const broker = await connectUpstream(candidates, this.#source.tls)
+      if (client.socket.destroyed || this.#stopping) {
+        client.socket.destroy()
         broker.destroy()
         return
       }
-      client.removeAllListeners('error')
-      const session = new Session(client, broker, this.#context)
+      const session = new Session(client, broker, { ...this.#context, budget: this.#budget.of(nodeId) })
       this.#sessions.add(session)
       session.closed.then(() => this.#sessions.delete(session))
     } catch (error) {
-      this.#source.logger.warn({ err: error, node: nodeId }, 'no broker could be reached for a client')
-      client.destroy()
+      figures.cut.no_broker += 1
+      const { address } = client
+      this.#source.logger.warn({ err: error, node: nodeId, client: address }, 'no broker could be reached for a client')
+      client.socket.destroy()
     }
-  }
-
-  async #connectUpstream(nodeId: number): Promise<net.Socket> {
-    const known = this.#brokers.get(nodeId)
-    const candidates = known ? [known] : [...this.#source.bootstrap, ...this.#brokers.values()]
-    let failure: unknown
-    for (const { host, port } of candidates) {
-      const socket = net.connect({ host, port, noDelay: true, keepAlive: true, allowHalfOpen: true })
-      try {
-        await once(socket, 'connect', { signal: AbortSignal.timeout(CONNECT_TIMEOUT_MS) })
-        return socket
-      } catch (error) {
-        socket.destroy()
-        failure = error
-      }
-    }
-    throw failure
   }
 }

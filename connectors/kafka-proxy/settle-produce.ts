@@ -23,6 +23,8 @@ export interface SettleContext {
 
 /** A held answer is given up in time for the producer to hear an error rather than to time out. */
 const HOLD_SHARE_OF_TIMEOUT = 2 / 3
+/** With `capture.on.failure: pass` a disk that hangs holds up producers no longer than this. A choice, not a measurement. */
+const PASS_AFTER_MS = 1_000
 
 /**
  * Takes the broker's answer frame and gives the one for the client, untouched where nothing has to be changed.
@@ -37,23 +39,35 @@ export async function settleProduce(
   const answer = api.response.decode(frame, version, responseBodyStart(frame, api, version))
   let changed: ProduceAnswer = answer
   const began = performance.now()
+  figures.holding += 1
+  const passes = source.onCaptureFailure === 'pass'
+  const holdMs = Math.min(request.timeoutMs * HOLD_SHARE_OF_TIMEOUT, passes ? PASS_AFTER_MS : Number.POSITIVE_INFINITY)
   try {
     const capture = async () => {
       const { batches, unnamed } = await acceptedBatches(request, answer, source.clusterId, ids, selection, sentAt)
       if (batches.length > 0) await source.capture(batches)
       return unnamed
     }
-    const unnamed = await within(capture(), request.timeoutMs * HOLD_SHARE_OF_TIMEOUT)
-    if (unnamed.size > 0) changed = refuseUnnamed(answer, unnamed, source)
+    const unnamed = await within(capture(), holdMs)
+    if (unnamed.size > 0 && !passes) changed = refuseUnnamed(answer, unnamed, source)
     figures.produced[changed === answer ? 'answered' : 'withdrawn'] += 1
   } catch (error) {
-    source.logger.error(
-      { err: error },
-      'batches were accepted by the broker but not captured; the producer is told to retry'
-    )
-    figures.produced.withdrawn += 1
-    changed = withdrawn(changed, `millrace: ${messageOf(error)}`, ids, selection)
+    if (passes) {
+      source.logger.debug(
+        { err: error },
+        'batches were accepted by the broker but not captured; they are fetched later'
+      )
+      figures.produced.passed += 1
+    } else {
+      source.logger.error(
+        { err: error },
+        'batches were accepted by the broker but not captured; the producer is told to retry'
+      )
+      figures.produced.withdrawn += 1
+      changed = withdrawn(changed, `millrace: ${messageOf(error)}`, ids, selection)
+    }
   }
+  figures.holding -= 1
   figures.held((performance.now() - began) / 1000)
   if (changed.nodeEndpoints?.length) {
     changed = { ...changed, nodeEndpoints: await relocate(changed.nodeEndpoints, node => node.nodeId, nodes) }

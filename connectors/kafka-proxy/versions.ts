@@ -1,7 +1,7 @@
 // Which APIs and versions the proxy offers: for what it decodes, what both it and the broker know; else the broker's own.
 
 import type { Api, ResponseOf } from 'millrace/kafka'
-import { messages } from 'millrace/kafka'
+import { messages, saslHandshake } from 'millrace/kafka'
 
 /** The APIs whose requests or responses are decoded here. */
 const decoded: ReadonlyMap<number, Api> = new Map<number, Api>(
@@ -30,9 +30,13 @@ const FETCH_MAX = messages.fetch.versions[1]
  */
 const hidden = new Set([55, 71, 72, 80, 81, 83, 84, 85, 86, 87])
 
-/** Whether a request may go on to the broker. A client that read our ApiVersions answer never gets false. */
+/**
+ * Whether a request may go on to the broker. A client that read our ApiVersions answer and takes the highest version never gets
+ * false. SaslHandshake 0 stays in that answer, since librdkafka uses SASL only where it is, but is followed by tokens outside of
+ * Kafka's frames.
+ */
 export function isOffered(key: number, version: number): boolean {
-  if (hidden.has(key)) return false
+  if (hidden.has(key) || (key === saslHandshake.key && version === 0)) return false
   if (key === FETCH) return version <= FETCH_MAX
   const api = decoded.get(key)
   return api === undefined || (version >= api.versions[0] && version <= api.versions[1])

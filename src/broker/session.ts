@@ -55,7 +55,7 @@ export class Session {
     this.#socket = socket
     this.#options = options
     this.#client = { host: plainHost(socket.remoteAddress), port: socket.remotePort ?? 0 }
-    this.#requests = new FrameSplitter(this.#collector(), REQUEST_HEAD_BYTES, options.maxFrameBytes)
+    this.#requests = new FrameSplitter(this.#collector(), REQUEST_HEAD_BYTES, { maxBytes: options.maxFrameBytes })
     socket.on('data', (data: Buffer) => this.#receive(data))
     socket.on('drain', () => this.#proceed())
     // A client that has closed its side is owed nothing, as a broker sees it; what it sent before is still done.

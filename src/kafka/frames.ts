@@ -1,7 +1,7 @@
 // Splits a byte stream into Kafka frames without copying or waiting for their ends: what has arrived can go on at once.
 import { MillraceError } from '../errors.ts'
 
-/** Kafka's own default limit (socket.request.max.bytes). */
+/** Kafka's own default limit (socket.request.max.bytes): of what the size field tells, which does not count itself. */
 export const MAX_FRAME_BYTES = 100 * 1024 * 1024
 
 /** Bytes of a request that tell what it is: size, api key, api version, correlation id. */
@@ -21,18 +21,27 @@ export interface FrameHandler {
   end(): void
 }
 
+export interface FrameLimits {
+  /** The largest size field. */
+  readonly maxBytes?: number | undefined
+  /** What to do about a peer that speaks TLS. */
+  readonly tlsHint?: string
+}
+
 /** Feeds one direction of one connection to a handler. */
 export class FrameSplitter {
   readonly #handler: FrameHandler
   readonly #headBytes: number
   readonly #maxBytes: number
+  readonly #tlsHint: string
   #head: Buffer | null = null
   #left = 0
 
-  constructor(handler: FrameHandler, headBytes: number, maxBytes = MAX_FRAME_BYTES) {
+  constructor(handler: FrameHandler, headBytes: number, limits: FrameLimits = {}) {
     this.#handler = handler
     this.#headBytes = headBytes
-    this.#maxBytes = maxBytes
+    this.#maxBytes = limits.maxBytes ?? MAX_FRAME_BYTES
+    this.#tlsHint = limits.tlsHint ?? 'the peer speaks TLS, this port does not.'
   }
 
   /** True when the stream stands between two frames. */
@@ -66,11 +75,11 @@ export class FrameSplitter {
 
   #begin(head: Buffer): boolean {
     const size = head.readInt32BE(0) + 4
-    if (size < this.#headBytes || size > this.#maxBytes) {
+    if (size < this.#headBytes || size - 4 > this.#maxBytes) {
       // A TLS handshake record starts with 0x16 0x03, an alert with 0x15 0x03: read as sizes, 369 and 352 MB.
       const tls = (head[0] === 0x16 || head[0] === 0x15) && head[1] === 0x03
       throw new MillraceError('WIRE_CORRUPT', `a frame of ${size - 4} bytes (limit ${this.#maxBytes})`, {
-        hint: tls ? 'These look like TLS bytes: the peer speaks TLS, this port does not.' : undefined
+        hint: tls ? `These look like TLS bytes: ${this.#tlsHint}` : undefined
       })
     }
     if (!this.#handler.begin(head, size)) return false

@@ -36,7 +36,7 @@ function noting(refuse: () => boolean = () => false, maxBytes?: number) {
       }
     },
     REQUEST_HEAD_BYTES,
-    maxBytes
+    { maxBytes }
   )
   return { splitter, frames }
 }
@@ -106,16 +106,16 @@ describe('a size that cannot be', () => {
 
   test('the limit is allowed, a byte more is not', () => {
     const limit = 1000
-    expect(noting(undefined, limit).splitter.push(withSize(limit - 4))).toBeNull()
-    expect(thrown(() => noting(undefined, limit).splitter.push(withSize(limit - 3)))).toMatchObject({
+    expect(noting(undefined, limit).splitter.push(withSize(limit))).toBeNull()
+    expect(thrown(() => noting(undefined, limit).splitter.push(withSize(limit + 1)))).toMatchObject({
       code: 'WIRE_CORRUPT',
-      message: expect.stringContaining('997 bytes (limit 1000)')
+      message: expect.stringContaining('1001 bytes (limit 1000)')
     })
   })
 
-  test('by default the limit is 100 MiB', () => {
-    expect(noting().splitter.push(withSize(104_857_600 - 4))).toBeNull()
-    expect(thrown(() => noting().splitter.push(withSize(104_857_600 - 3)))).toMatchObject({ code: 'WIRE_CORRUPT' })
+  test('by default the limit is 100 MiB, of what the size field tells, as brokers have it', () => {
+    expect(noting().splitter.push(withSize(104_857_600))).toBeNull()
+    expect(thrown(() => noting().splitter.push(withSize(104_857_601)))).toMatchObject({ code: 'WIRE_CORRUPT' })
   })
 
   test.each([-1, -4, -0x80000000, 0, 7])('%d: a request has 8 bytes or more', size => {

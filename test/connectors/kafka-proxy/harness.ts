@@ -3,14 +3,19 @@
 import { once } from 'node:events'
 import type { AddressInfo } from 'node:net'
 import net from 'node:net'
+import type { ConnectionOptions, TlsOptions } from 'node:tls'
+import tls from 'node:tls'
 import pino from 'pino'
-import { onTestFinished } from 'vitest'
+import { expect, onTestFinished } from 'vitest'
+import { proxyOptions } from '../../../connectors/kafka-proxy/options.ts'
 import { KafkaProxy } from '../../../connectors/kafka-proxy/proxy.ts'
 import type { CapturedBatch, MillraceError, SourceContext } from '../../../src/connect/index.ts'
+import { parseOptions } from '../../../src/connect/options.ts'
 import type { Cluster, TopicMetadata } from '../../../src/kafka/cluster.ts'
 import { LeaderEpochs } from '../../../src/kafka/leader-epochs.ts'
 import { MetricRegistry } from '../../../src/server/metric-registry.ts'
 import { freePortRange } from '../../support/ports.ts'
+import { parseMetrics } from '../../support/prometheus.ts'
 import { until } from '../../support/until.ts'
 
 /** One end of a connection, as the test sees it: the frames that came, and whether the other side has closed. */
@@ -71,12 +76,30 @@ export interface CaptureCall {
 export interface HarnessOptions {
   /** capture.inflight.bytes, 64 MiB unless told. */
   readonly budget?: number
+  /** Options of the connector, by their keys. */
+  readonly options?: Readonly<Record<string, string>>
+  /** The certificate that the broker shows at `localhost`, and what the proxy trusts: with it the broker speaks TLS. */
+  readonly brokerTls?: { readonly server: TlsOptions; readonly client: ConnectionOptions }
+}
+
+/** A line of the proxy's log. */
+export type LogLine = Readonly<Record<string, unknown>> & { readonly msg: string; readonly err?: LoggedError }
+
+interface LoggedError {
+  readonly message: string
+  readonly code?: string
+  readonly hint?: string
 }
 
 export interface Harness {
   readonly proxy: KafkaProxy
+  /** Where the broker's clients connect. */
+  readonly port: number
+  readonly logs: readonly LogLine[]
   /** What the proxy counts, in Prometheus' text format. */
   metrics(): Promise<string>
+  /** The value of one metric, with labels as `,name="value"`. */
+  metric(name: string, labels?: string): Promise<number | undefined>
   /** Every call of capture so far. */
   readonly captures: CaptureCall[]
   /** Why the WAL takes nothing; the test sets it. */
@@ -87,26 +110,35 @@ export interface Harness {
   connectWith(...frames: Buffer[]): End
   /** The broker's end of the next connection. */
   accepted(): Promise<End>
+  /** How many connections have come to the broker that nobody asked for yet. */
+  waiting(): number
 }
 
 /** Topic ids of the scripted cluster. */
 export const topicIds = { orders: 'AAECAwQFBgcICQoLDA0ODw', other: 'EBESExQVFhcYGRobHB0eHw' }
 
 /** A proxy in front of a scripted broker with node id 1; both are gone when the test is. Topic `other` is not captured. */
-export async function startHarness({ budget = 64 * 1024 * 1024 }: HarnessOptions = {}): Promise<Harness> {
+export async function startHarness({
+  budget = 64 * 1024 * 1024,
+  options = {},
+  brokerTls
+}: HarnessOptions = {}): Promise<Harness> {
   const upstream: End[] = []
   // Like a real broker it closes when the other side has.
-  const server = net.createServer({ noDelay: true }, socket => upstream.push(new End(socket)))
+  const accept = (socket: net.Socket) => void upstream.push(new End(socket))
+  const server = brokerTls ? tls.createServer(brokerTls.server, accept) : net.createServer({ noDelay: true }, accept)
   server.listen(0, '127.0.0.1')
   await once(server, 'listening')
-  const brokerAddress = { host: '127.0.0.1', port: (server.address() as AddressInfo).port }
+  const brokerAddress = { host: brokerTls ? 'localhost' : '127.0.0.1', port: (server.address() as AddressInfo).port }
   const captures: CaptureCall[] = []
+  const logs: LogLine[] = []
   const ports = await freePortRange(3)
   const registry = new MetricRegistry()
   const source: SourceContext = {
     name: 'proxy',
-    logger: pino({ level: 'silent' }),
+    logger: pino({ level: 'debug' }, { write: line => void logs.push(JSON.parse(line)) }),
     bootstrap: [brokerAddress],
+    tls: brokerTls?.client,
     clusterId: 'test-cluster',
     cluster: clusterOf(new Map([[1, brokerAddress]])),
     capture: batches => {
@@ -115,21 +147,20 @@ export async function startHarness({ budget = 64 * 1024 * 1024 }: HarnessOptions
       return promise
     },
     captureFault: () => harness.fault,
+    onCaptureFailure: 'block',
     metrics: table => registry.of(table, { connector: 'proxy' })
   }
-  const proxy = await KafkaProxy.start(
-    {
-      listen: { host: '127.0.0.1', port: ports },
-      'node.port.base': ports,
-      'node.ports': undefined,
-      'advertised.host': undefined,
-      topics: [],
-      'topics.regex': /.*/,
-      'topics.exclude': ['other'],
-      'capture.inflight.bytes': budget
-    },
-    source
-  )
+  const settings = {
+    listen: `127.0.0.1:${ports}`,
+    'node.port.base': String(ports),
+    'topics.exclude': 'other',
+    'capture.inflight.bytes': String(budget),
+    ...options
+  }
+  const given = Object.entries(settings).map(([key, text]) => [key, { text, source: 'test' }] as const)
+  const { values, faults } = parseOptions(proxyOptions, new Map(given), 'test')
+  expect(faults).toEqual([])
+  const proxy = await KafkaProxy.start(values, source)
   const open = () => {
     const socket = net.connect({ host: '127.0.0.1', port: ports + 1, noDelay: true, allowHalfOpen: true })
     return new End(socket)
@@ -140,23 +171,33 @@ export async function startHarness({ budget = 64 * 1024 * 1024 }: HarnessOptions
   }
   const harness: Harness = {
     proxy,
+    port: ports + 1,
+    logs,
     metrics: () => registry.text(),
+    metric: async (name, labels = '') => {
+      const families = parseMetrics(await registry.text())
+      const family = families.get(name) ?? families.get(name.replace(/_(count|sum)$/, ''))
+      const all = `connector="proxy"${labels}`.split(',').sort().join(',')
+      return family?.samples.get(`${name}{${all}}`)
+    },
     captures,
     fault: null,
     accepted,
+    waiting: () => upstream.length,
     connect: async () => {
       const client = open()
       return { client, broker: await accepted() }
     },
     connectWith: (...frames) => {
       const client = open()
-      client.send(...frames)
+      if (frames.length > 0) client.send(...frames)
       return client
     }
   }
   onTestFinished(async () => {
     server.close()
     for (const end of upstream) end.socket.destroy()
+    void proxy.stop() // a test may end while an answer is held
   })
   return harness
 }

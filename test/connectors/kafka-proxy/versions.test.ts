@@ -28,6 +28,11 @@ describe('of a real broker', () => {
     expect(gone.sort((a, b) => a - b)).toEqual([55, 71, 72, 80, 81, 83, 84, 85, 86, 87].filter(key => theirs.has(key)))
   })
 
+  test('SaslHandshake keeps the 0 by which librdkafka knows that there is SASL', () => {
+    expect(ours.get(17)).toEqual([0, 1])
+    expect([isOffered(17, 0), isOffered(17, 1)]).toEqual([false, true])
+  })
+
   test('everything else is as the broker has it, with its features', () => {
     for (const [key, range] of ours) expect(range, `api ${key}`).toEqual(theirs.get(key))
     const { apiKeys: _, ...rest } = offeredVersions(broker)
@@ -38,7 +43,7 @@ describe('of a real broker', () => {
 
   test('a request in any offered version goes on', () => {
     for (const [key, [min, max]] of ours) {
-      for (let version = Math.max(min!, key === 0 ? 3 : 0); version <= max!; version++) {
+      for (let version = Math.max(min!, key === 0 ? 3 : key === 17 ? 1 : 0); version <= max!; version++) {
         expect(isOffered(key, version), `${key} version ${version}`).toBe(true)
       }
     }

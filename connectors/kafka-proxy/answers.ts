@@ -1,0 +1,118 @@
+// A session's answers: what the broker sends goes to the client as it comes, but for what names brokers, and for Produce
+// answers, which are held until the batches are durable.
+import { MillraceError } from 'millrace/connect'
+import type { FrameHandler } from 'millrace/kafka'
+import { AnswerScanner, FrameSplitter, hasEndpointsAtEnd, MAX_FRAME_BYTES, RESPONSE_HEAD_BYTES } from 'millrace/kafka'
+import { relocateTail } from './endpoints.ts'
+import type { Link } from './link.ts'
+import type { Exchange } from './outbox.ts'
+import { isRewritten, rewrite } from './rewrite.ts'
+import { settleProduce } from './settle-produce.ts'
+
+/** An answer that passes is kept nowhere, and may be as large as a size field can tell. */
+const MAX_PASSING_BYTES = 2 ** 31 - 1
+
+export class Answers {
+  readonly #link: Link
+  readonly #frames: FrameSplitter
+  #paused = false
+
+  constructor(link: Link) {
+    this.#link = link
+    this.#frames = new FrameSplitter(this.#handler(), RESPONSE_HEAD_BYTES, {
+      maxBytes: MAX_PASSING_BYTES,
+      tlsHint: 'the broker speaks TLS (security.protocol).'
+    })
+  }
+
+  /** True when the broker has not begun an answer that it has not ended. */
+  get idle(): boolean {
+    return this.#frames.idle
+  }
+
+  /** Takes the next bytes. Throws WIRE_CORRUPT. */
+  push(data: Buffer): void {
+    const { client, context } = this.#link
+    context.figures.bytes.broker_to_proxy += data.length
+    // What comes in one piece goes out in one: the tail of a Fetch answer would be a packet of its own.
+    client.cork()
+    this.#frames.push(data)
+    client.uncork()
+  }
+
+  /** Reads on, or stops reading while the client is behind. */
+  regulate(): void {
+    const { outbox, broker, context } = this.#link
+    if (outbox.isCongested === this.#paused) return
+    this.#paused = !this.#paused
+    if (this.#paused) {
+      context.figures.paused.client += 1
+      broker.pause()
+    } else broker.resume()
+  }
+
+  /** Reads all that still comes, whatever becomes of it. */
+  drain(): void {
+    this.#paused = false
+    this.#link.broker.resume()
+  }
+
+  #handler(): FrameHandler {
+    const { outbox, send, abort } = this.#link
+    let exchange: Exchange | undefined
+    let whole: Buffer[] | null = null
+    let scanner: AnswerScanner | null = null
+    return {
+      begin: (head, size) => {
+        exchange = outbox.answered()
+        if (exchange === undefined || exchange.correlationId !== head.readInt32BE(4)) {
+          throw new MillraceError('WIRE_CORRUPT', 'the broker sent a response that belongs to no request')
+        }
+        const { key, version, produce } = exchange
+        whole = produce || isRewritten(key) ? [] : null
+        if (whole && size > MAX_FRAME_BYTES) {
+          throw new MillraceError('WIRE_CORRUPT', `the broker answers request ${key} with ${size} bytes`)
+        }
+        scanner = hasEndpointsAtEnd(key, version) ? new AnswerScanner(key, version) : null
+        return true
+      },
+      data: chunk => {
+        const passing = scanner?.push(chunk) ?? chunk
+        if (whole) whole.push(chunk)
+        else if (passing.length > 0) send(exchange!, [passing], { complete: false })
+      },
+      end: () => {
+        outbox.came(exchange!, exchange!.produce ? 'produce' : whole ? 'rewritten' : 'passed')
+        if (scanner) return this.#endScanned(exchange!, scanner)
+        if (whole === null) return send(exchange!, [])
+        const frame = whole.length === 1 ? whole[0]! : Buffer.concat(whole)
+        this.#settle(exchange!, frame).catch(error => abort(error))
+      }
+    }
+  }
+
+  /** All of an answer has gone out but its end, which may name brokers. */
+  #endScanned(exchange: Exchange, scanner: AnswerScanner): void {
+    const { context, send, abort } = this.#link
+    const end = scanner.finish()
+    if (end.tail.nodeEndpoints?.length) {
+      relocateTail(exchange.key, exchange.version, end, context.nodes).then(
+        bytes => send(exchange, [bytes]),
+        error => abort(error)
+      )
+    } else {
+      send(exchange, [end.bytes]) // at once, as nearly all do
+    }
+  }
+
+  /** Makes the client's answer of the broker's; for Produce that means to hold it until the batches are durable. */
+  async #settle(exchange: Exchange, frame: Buffer): Promise<void> {
+    const { key, version, produce } = exchange
+    const { context, send } = this.#link
+    const { nodes, ids } = context
+    const answer = produce
+      ? await settleProduce({ ...exchange, produce }, frame, context)
+      : await rewrite(key, version, frame, { nodes, onTopics: topics => ids.learn(topics) })
+    send(exchange, [answer])
+  }
+}

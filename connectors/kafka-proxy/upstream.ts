@@ -1,0 +1,44 @@
+// The proxy's connections to brokers, one for each client.
+import { once } from 'node:events'
+import net from 'node:net'
+import type { ConnectionOptions } from 'node:tls'
+import tls from 'node:tls'
+import type { MillraceError } from 'millrace/connect'
+import type { Address } from 'millrace/kafka'
+import { connectionError } from 'millrace/kafka'
+
+const CONNECT_TIMEOUT_MS = 10_000
+
+/** Connects to the first that can be reached, half open as the client's side is. Throws what `upstreamError` says of the last. */
+export async function connectUpstream(
+  candidates: readonly Address[],
+  security: ConnectionOptions | undefined
+): Promise<net.Socket> {
+  let failure: unknown
+  for (const { host, port } of candidates) {
+    const signal = AbortSignal.timeout(CONNECT_TIMEOUT_MS)
+    let socket = net.connect({ host, port, noDelay: true, keepAlive: true, allowHalfOpen: true })
+    try {
+      await once(socket, 'connect', { signal })
+      if (security === undefined) return socket
+      // An address has no name to be asked for (RFC 6066), but the certificate has to name it.
+      socket = tls.connect({ ...security, socket, host, servername: net.isIP(host) ? '' : host })
+      await once(socket, 'secureConnect', { signal })
+      return socket
+    } catch (error) {
+      socket.destroy()
+      failure = upstreamError({ host, port }, error, security)
+    }
+  }
+  throw failure
+}
+
+/** What a user is told of a broker that could not be reached, or is gone. */
+export function upstreamError(
+  address: Address,
+  cause: unknown,
+  security: ConnectionOptions | undefined
+): MillraceError {
+  // Whether there is SASL is between the client and the broker.
+  return connectionError(address, cause, { protocol: security ? 'SSL' : 'PLAINTEXT', tls: security, sasl: undefined })
+}

@@ -42,5 +42,5 @@ HEALTHCHECK --interval=10s --timeout=5s --start-period=60s \
   CMD ["node", "-e", "fetch('http://127.0.0.1:8083/readyz').then(({ ok }) => process.exit(ok ? 0 : 1), () => process.exit(1))"]
 
 # Node itself is process 1: it handles SIGTERM, and Millrace starts no processes that could be left behind.
-ENTRYPOINT ["node", "--disable-warning=TimeoutNegativeWarning", "/app/dist/src/main.js"]
+ENTRYPOINT ["node", "--disable-warning=TimeoutNegativeWarning", "--max-semi-space-size=4", "/app/dist/src/main.js"]
 CMD ["run"]

@@ -1,4 +1,4 @@
-#!/usr/bin/env -S node --disable-warning=TimeoutNegativeWarning
+#!/usr/bin/env -S node --disable-warning=TimeoutNegativeWarning --max-semi-space-size=4
 // The `millrace` command: finds the subcommand, prints what it throws, sets the exit code.
 import type { CommandModule } from 'yargs'
 import yargs from 'yargs'

@@ -41,6 +41,9 @@ function limit(value: string | undefined): number {
   return value === undefined || Number(value) < 0 ? Number.POSITIVE_INFINITY : Number(value)
 }
 
+/** kafkajs' ten seconds would have it authenticate with each request where sessions are shorter, which brokers refuse. */
+const REAUTHENTICATE_BEFORE_MS = 1_000
+
 export class Admin {
   readonly #bootstrap: readonly Address[]
   readonly #security: Pick<KafkaConfig, 'ssl' | 'sasl'>
@@ -88,7 +91,13 @@ export class Admin {
 
   async #with<T>(what: string, work: (admin: KafkaAdmin) => Promise<T>): Promise<T> {
     const brokers = this.#bootstrap.map(formatAddress)
-    const config = { clientId: 'millrace', brokers, logLevel: logLevel.NOTHING, ...this.#security }
+    const config = {
+      clientId: 'millrace',
+      brokers,
+      logLevel: logLevel.NOTHING,
+      reauthenticationThreshold: REAUTHENTICATE_BEFORE_MS,
+      ...this.#security
+    }
     const admin = new Kafka(config).admin()
     try {
       await admin.connect()

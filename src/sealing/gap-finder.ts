@@ -9,9 +9,7 @@ import { LATEST } from '../kafka/cluster.ts'
 import type { StreamKey } from '../wal/stream.ts'
 import { streamId } from '../wal/stream.ts'
 import type { Wal } from '../wal/wal.ts'
-
-/** Where a partition's archive begins: with what comes from now on, or with what the broker's log still has. */
-export type Backfill = 'captured' | 'earliest'
+import type { Backfill } from './backfill.ts'
 
 export interface GapFinderParts {
   readonly cluster: Cluster

@@ -81,11 +81,11 @@ describeWith(['kafka-own', 'kafka-tools'], 'a secured cluster', () => {
 
   const securityOf = (settings: ClientSettings): Security => clusterSecurity(settings)
   const open = (bootstrap: string, settings: ClientSettings) =>
-    Connection.open(parseAddress(bootstrap), 'test', securityOf(settings))
+    Connection.open(parseAddress(bootstrap), 'test', clusterSecurity(settings as never))
 
   test.each(Object.keys(ways))('%s: metadata, settings, appends and reads', async way => {
     const [bootstrap, settings] = ways[way]!()
-    const security = securityOf(settings)
+    const security = clusterSecurity(settings as never)
     const admin = new Admin([parseAddress(bootstrap)], security)
     using cluster = new Cluster([parseAddress(bootstrap)], security)
     expect(await cluster.clusterId()).toBe(kafka().clusterId)
@@ -151,6 +151,14 @@ describeWith(['kafka-own', 'kafka-tools'], 'a secured cluster', () => {
         expect(answers.map(({ clusterId }) => clusterId)).toEqual(Array(3).fill(kafka().clusterId))
       }
     })
+  })
+
+  test('topic settings can be asked for where sessions are short', async () => {
+    const [, settings] = ways['PLAIN']!()
+    const admin = new Admin([listenerOf(kafka(), 'SHORT')], clusterSecurity(settings as never))
+    const topic = `settings-${crypto.randomUUID()}`
+    await admin.createTopic(topic, 1, { 'compression.type': 'zstd' })
+    expect((await admin.topicSettings(topic)).compressionType).toBe('zstd')
   })
 
   describe('what is refused says what to do', () => {

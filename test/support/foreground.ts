@@ -1,6 +1,7 @@
 // A command of Millrace's that stays in the foreground, as a child process: it can be killed, stopped and started again over
 // the same folder.
 
+import { readFileSync } from 'node:fs'
 import { open, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -8,8 +9,11 @@ import type { GuardedChild } from './child.ts'
 import { spawnGuarded } from './child.ts'
 import { until } from './until.ts'
 
-/** What Node is given to run the command line. */
-export const programArgs: readonly string[] = [fileURLToPath(new URL('../../src/main.ts', import.meta.url))]
+const main = fileURLToPath(new URL('../../src/main.ts', import.meta.url))
+const [, flags = ''] = /^#!.* node (.*)/.exec(readFileSync(main, 'utf8')) ?? []
+
+/** What Node is given to run the command line, as by the name `millrace`. */
+export const programArgs: readonly string[] = [...flags.split(' '), main]
 
 export interface ForegroundOptions {
   /** The working directory, where the log is written too. */

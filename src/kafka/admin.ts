@@ -4,6 +4,7 @@ import kafkajs from 'kafkajs'
 import { isMillraceError, MillraceError, messageOf } from '../errors.ts'
 import type { Address } from './address.ts'
 import { formatAddress } from './address.ts'
+import { rightsHint } from './kafka-errors.ts'
 import { kafkajsMechanism } from './kafkajs-sasl.ts'
 import type { Security } from './security.ts'
 import { PLAINTEXT } from './security.ts'
@@ -106,6 +107,7 @@ export class Admin {
       if (isMillraceError(cause)) throw cause
       throw new MillraceError('BROKER_ERROR', `${what} at ${brokers.join(', ')}: ${messageOf(cause)}`, {
         cause,
+        hint: rightsHint((cause as { code?: number }).code),
         retriable: true
       })
     } finally {

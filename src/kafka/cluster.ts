@@ -4,7 +4,7 @@ import { isMillraceError, MillraceError } from '../errors.ts'
 import type { Address } from './address.ts'
 import type { Api, ResponseOf } from './api.ts'
 import { Connection } from './connection.ts'
-import { isRetriableKafkaError, KafkaError, kafkaErrorName } from './kafka-errors.ts'
+import { isRetriableKafkaError, KafkaError, kafkaErrorName, rightsHint } from './kafka-errors.ts'
 import { LeaderEpochs } from './leader-epochs.ts'
 import { fetch, initProducerId, listOffsets, metadata, offsetForLeaderEpoch, produce } from './messages.ts'
 import type { Security } from './security.ts'
@@ -91,10 +91,9 @@ export class Cluster implements Disposable {
     const seen: TopicMetadata[] = []
     for (const topic of answer.topics) {
       if (topic.name === null) continue
-      if (topic.errorCode === KafkaError.TOPIC_AUTHORIZATION_FAILED) {
-        throw new MillraceError('BROKER_ERROR', `topic ${topic.name}: ${kafkaErrorName(topic.errorCode)}`, {
-          hint: 'Millrace needs the rights Describe, DescribeConfigs and Read on the topics that it archives.'
-        })
+      const hint = rightsHint(topic.errorCode)
+      if (hint !== undefined) {
+        throw new MillraceError('BROKER_ERROR', `topic ${topic.name}: ${kafkaErrorName(topic.errorCode)}`, { hint })
       }
       if (topic.errorCode !== KafkaError.NONE) {
         this.#topics.delete(topic.name)
@@ -310,6 +309,7 @@ async function retrying<T>(what: string, send: (attempt: number) => Promise<Atte
       const { errorCode, value } = await send(attempt)
       if (errorCode === KafkaError.NONE && value !== undefined) return value
       failure = new MillraceError('BROKER_ERROR', `${what}: ${kafkaErrorName(errorCode)}`, {
+        hint: rightsHint(errorCode),
         retriable: isRetriableKafkaError(errorCode)
       })
     } catch (error) {

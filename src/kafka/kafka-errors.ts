@@ -98,3 +98,9 @@ export function kafkaErrorName(code: number): string {
 export function isRetriableKafkaError(code: number): boolean {
   return retriable.has(code)
 }
+
+/** What to do about a right that brokers say is missing; undefined for any other error. */
+export function rightsHint(errorCode: number | undefined): string | undefined {
+  if (errorCode !== KafkaError.TOPIC_AUTHORIZATION_FAILED) return undefined
+  return 'Millrace needs the rights Describe, DescribeConfigs and Read on the topics that it archives; replay needs Create and Write.'
+}

@@ -81,11 +81,11 @@ describeWith(['kafka-own', 'kafka-tools'], 'a secured cluster', () => {
 
   const securityOf = (settings: ClientSettings): Security => clusterSecurity(settings)
   const open = (bootstrap: string, settings: ClientSettings) =>
-    Connection.open(parseAddress(bootstrap), 'test', clusterSecurity(settings as never))
+    Connection.open(parseAddress(bootstrap), 'test', securityOf(settings))
 
   test.each(Object.keys(ways))('%s: metadata, settings, appends and reads', async way => {
     const [bootstrap, settings] = ways[way]!()
-    const security = clusterSecurity(settings as never)
+    const security = securityOf(settings)
     const admin = new Admin([parseAddress(bootstrap)], security)
     using cluster = new Cluster([parseAddress(bootstrap)], security)
     expect(await cluster.clusterId()).toBe(kafka().clusterId)
@@ -155,7 +155,7 @@ describeWith(['kafka-own', 'kafka-tools'], 'a secured cluster', () => {
 
   test('topic settings can be asked for where sessions are short', async () => {
     const [, settings] = ways['PLAIN']!()
-    const admin = new Admin([listenerOf(kafka(), 'SHORT')], clusterSecurity(settings as never))
+    const admin = new Admin([parseAddress(listenerOf(kafka(), 'SHORT'))], securityOf(settings))
     const topic = `settings-${crypto.randomUUID()}`
     await admin.createTopic(topic, 1, { 'compression.type': 'zstd' })
     expect((await admin.topicSettings(topic)).compressionType).toBe('zstd')

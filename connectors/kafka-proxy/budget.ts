@@ -33,7 +33,7 @@ export class Budget {
   }
 
   /**
-   * A broker may have as much as is left, where others have clients too: so one that has stopped takes half at most, two take
+   * A broker may have as much as is left then, where others have clients too: so one that has stopped takes half at most, two take
    * two thirds, and there is always something left (dynamic thresholds, Choudhury and Hahne 1998).
    */
   #fits(share: Share, bytes: number): boolean {
@@ -41,7 +41,7 @@ export class Budget {
     const left = this.limit - this.#used
     if (bytes > left) return false
     const isAlone = this.#shares.values().every(one => one === share || one.clients === 0)
-    return isAlone || share.used === 0 || share.used + bytes <= left
+    return isAlone || share.used === 0 || share.used + bytes <= left - bytes
   }
 
   /** Lets those go on who wait and now fit, of each broker the one that has waited longest, in turn. */

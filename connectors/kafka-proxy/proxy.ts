@@ -143,9 +143,7 @@ export class KafkaProxy implements RunningSource, NodeMap {
   async #accept(client: Client, nodeId: number): Promise<void> {
     const { figures } = this.#context
     try {
-      const known = this.#brokers.get(nodeId)
-      const candidates = known ? [known] : [...this.#source.bootstrap, ...this.#brokers.values()]
-      const broker = await connectUpstream(candidates, this.#source.tls)
+      const broker = await this.#connectUpstream(nodeId)
       if (client.socket.destroyed || this.#stopping) {
         client.socket.destroy()
         broker.destroy()
@@ -160,5 +158,27 @@ export class KafkaProxy implements RunningSource, NodeMap {
       this.#source.logger.warn({ err: error, node: nodeId, client: address }, 'no broker could be reached for a client')
       client.socket.destroy()
     }
+  }
+
+  async #connectUpstream(nodeId: number): Promise<net.Socket> {
+    const { cluster, tls } = this.#source
+    const candidates = this.#candidates(nodeId)
+    try {
+      return await connectUpstream(candidates, tls)
+    } catch (error) {
+      // It may have moved, and no client has asked where it is since.
+      await this.reconcile(await cluster.refresh([]).then(() => cluster.brokers))
+      const moved = this.#candidates(nodeId).filter(({ host, port }) =>
+        candidates.every(one => one.host !== host || one.port !== port)
+      )
+      if (moved.length === 0) throw error
+      return await connectUpstream(moved, tls)
+    }
+  }
+
+  /** Where a broker is; for bootstrap all that the cluster has named, which speak Kafka, before those that were configured. */
+  #candidates(nodeId: number): readonly Address[] {
+    const known = this.#brokers.get(nodeId)
+    return known ? [known] : [...this.#brokers.values(), ...this.#source.bootstrap]
   }
 }

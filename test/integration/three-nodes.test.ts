@@ -3,16 +3,17 @@
 import { randomUUID } from 'node:crypto'
 import { readdir } from 'node:fs/promises'
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import { archivedLog, logDifference, logWithoutEpochs, manifests } from '../support/archived.ts'
+import { manifests } from '../support/archived.ts'
 import { consoleConsume, kafkaTool } from '../support/kafka-tools.ts'
 import { kcat } from '../support/kcat.ts'
+import { archivedValues, expectArchived, expectLeadersLogs, leadersOf } from '../support/leaders.ts'
 import type { Worker } from '../support/millrace.ts'
 import { startMillrace } from '../support/millrace.ts'
 import { describeWith, useOwnKafka } from '../support/servers.ts'
 import type { Acknowledged } from '../support/topics.ts'
 import { createTopic, produceUntil, send, withAdmin } from '../support/topics.ts'
 import { until } from '../support/until.ts'
-import { archiveFolder, expectClean, flush } from '../support/workers.ts'
+import { archiveFolder, expectClean, flush, nodeAddress } from '../support/workers.ts'
 
 describeWith(['kafka-own', 'kafka-tools', 'kcat'], 'a cluster of three nodes', () => {
   // A node that is killed holds back the high watermark until the controller misses it.
@@ -23,8 +24,7 @@ describeWith(['kafka-own', 'kafka-tools', 'kcat'], 'a cluster of three nodes', (
   })
   afterAll(() => worker?.dispose())
 
-  /** The address at which the proxy offers a node. */
-  const offered = (nodeId: number): string => `127.0.0.1:${Number(worker.bootstrap.split(':')[1]) + 1 + nodeId}`
+  const offered = (nodeId: number): string => nodeAddress(worker, nodeId)
 
   /** No port of a broker's own is in a client's answer. */
   function expectNoLeak(text: string): void {
@@ -103,24 +103,16 @@ describeWith(['kafka-own', 'kafka-tools', 'kcat'], 'a cluster of three nodes', (
       await until(() => acknowledged.size > before + 200, { what, timeout: 40_000 })
     }
     await enough('records are acknowledged')
-    const victim = await leaderOf(topic, 0)
+    const victim = await leaderOf(topic)
     await cluster().kill(victim)
-    await until(async () => (await leaderOf(topic, 0)) !== victim, { what: 'another node leads', timeout: 30_000 })
+    await until(async () => (await leaderOf(topic)) !== victim, { what: 'another node leads', timeout: 30_000 })
     await enough('records are acknowledged without the dead node')
     await cluster().start(victim)
     await enough('records are acknowledged when it is back')
     running.abort()
     await load
 
-    const flushed = await worker.command(['flush', '--topic', topic])
-    expect(flushed.code, flushed.stderr + (await worker.logs()).split('\n').slice(-20).join('\n')).toBe(0)
-    await expectClean(worker, topic)
-    const archived = await recordsOf(topic)
-    // At its offset, and nowhere else.
-    for (const [place, value] of acknowledged) expect(archived.get(place)).toBe(value)
-    const times = Map.groupBy(archived.values(), value => value)
-    for (const value of acknowledged.values()) expect(times.get(value)).toHaveLength(1)
-    for (const partition of [0, 1, 2]) await expectLeadersLog(topic, partition)
+    await expectArchived(worker, cluster(), topic, acknowledged)
 
     await send(worker.bootstrap, topic, [[{ value: 'through all nodes again' }]])
     const listed = (await kcat(['-b', worker.bootstrap, '-L', '-t', topic])).toString()
@@ -132,7 +124,7 @@ describeWith(['kafka-own', 'kafka-tools', 'kcat'], 'a cluster of three nodes', (
     const topic = await createTopic(cluster().bootstrap, { partitions: 1 })
     await send(worker.bootstrap, topic, [[{ value: 'safe' }]])
     await flush(worker, topic)
-    const leader = await leaderOf(topic, 0)
+    const leader = await leaderOf(topic)
     const follower = cluster()
       .nodes.map(({ id }) => id)
       .find(id => id !== leader)!
@@ -146,7 +138,7 @@ describeWith(['kafka-own', 'kafka-tools', 'kcat'], 'a cluster of three nodes', (
     expect(stderr).toMatch(`${topic}-0: the archive reaches offset 1, the high watermark is not past 1 yet`)
     expect((await manifests(archiveFolder(worker), topic, 0)).at(-1)!.nextOffset).toBe(1)
     await flush(worker, topic)
-    await expectLeadersLog(topic, 0)
+    await expectLeadersLogs(worker, cluster(), topic)
     await cluster().start(follower)
   })
 
@@ -174,15 +166,15 @@ describeWith(['kafka-own', 'kafka-tools', 'kcat'], 'a cluster of three nodes', (
     await until(async () => (await inSync(topic)).length === 1, { what: 'the leader goes on alone', timeout: 30_000 })
     await cluster().kill(1)
     await cluster().start(2)
-    await until(async () => (await leaderOf(topic, 0)) === 2, { what: 'the other node leads', timeout: 30_000 })
+    await until(async () => (await leaderOf(topic)) === 2, { what: 'the other node leads', timeout: 30_000 })
     // Round the proxy, so that nothing that was captured contradicts what was taken back.
     await send(cluster().bootstrap, topic, [[{ value: 'load: in its place' }, { value: 'load: and behind it' }]])
     await cluster().start(1)
     await send(worker.bootstrap, topic, [[{ value: 'load: through the proxy again' }]])
     await flush(worker, topic)
-    await expectLeadersLog(topic, 0)
+    await expectLeadersLogs(worker, cluster(), topic)
     await expectClean(worker, topic)
-    expect([...(await recordsOf(topic)).values()].sort()).toEqual(
+    expect([...(await archivedValues(worker, topic)).values()].sort()).toEqual(
       ['and behind it', 'in its place', 'on both', 'through the proxy again'].map(what => `load: ${what}`)
     )
     const extras = (await readdir(archiveFolder(worker), { recursive: true })).filter(name =>
@@ -196,29 +188,5 @@ describeWith(['kafka-own', 'kafka-tools', 'kcat'], 'a cluster of three nodes', (
     return topics[0]!.partitions[0]!.isr
   }
 
-  async function leaderOf(topic: string, partition: number): Promise<number> {
-    const { topics } = await withAdmin(cluster().bootstrap, admin => admin.fetchTopicMetadata({ topics: [topic] }))
-    return topics[0]!.partitions.find(({ partitionId }) => partitionId === partition)!.leader
-  }
-
-  async function expectLeadersLog(topic: string, partition: number): Promise<void> {
-    const [file] = await cluster().segmentFiles(topic, partition, await leaderOf(topic, partition))
-    const archived = await archivedLog(archiveFolder(worker), topic, partition)
-    const difference = logDifference(archived, await logWithoutEpochs(file!))
-    expect(difference, `${topic}-${partition} equals the leader's log`).toBeNull()
-  }
-
-  /** All that the archive holds of a topic, by place. */
-  async function recordsOf(topic: string): Promise<Map<string, string>> {
-    const flags = ['--topic', topic, '--json', '--limit', '1000000', '--archive', worker.archiveUrl]
-    const { code, stdout, stderr } = await worker.command(['search', 'load', ...flags])
-    expect(code, stderr).toBe(0)
-    const records = stdout
-      .trim()
-      .split('\n')
-      .map(line => JSON.parse(line))
-    const byPlace = new Map<string, string>(records.map(one => [`${one.partition}@${one.offset}`, one.value]))
-    expect(byPlace.size).toBe(records.length)
-    return byPlace
-  }
+  const leaderOf = async (topic: string): Promise<number> => (await leadersOf(cluster(), topic))[0]!
 })

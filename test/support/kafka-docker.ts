@@ -3,7 +3,7 @@
 
 import { chmod } from 'node:fs/promises'
 import type { StartedTestContainer } from 'testcontainers'
-import { GenericContainer, Wait } from 'testcontainers'
+import { GenericContainer, getContainerRuntimeClient, Wait } from 'testcontainers'
 import { kafkaVersion } from './kafka-jars.ts'
 import type { NodePlan, NodeRunner, NodeRunners } from './kafka-node.ts'
 import { nodeSettings } from './kafka-settings.ts'
@@ -15,7 +15,7 @@ export function dockerRunners(): NodeRunners {
   return {
     settings: (node, all) => nodeSettings(node, all, { folder: '/node', bind: '0.0.0.0' }),
     open: async ({ nodes, clusterId }) => {
-      const ports = nodes.flatMap(({ port, listeners }) => [port, ...Object.values(listeners)])
+      const ports = nodes.flatMap(({ port, sparePort, listeners }) => [port, sparePort, ...Object.values(listeners)])
       const network = await new GenericContainer(image)
         .withEntrypoint(['sleep', 'infinity'])
         .withCommand([])
@@ -33,6 +33,7 @@ function dockerRunner(node: NodePlan, clusterId: string, network: string): NodeR
   const format = `${bin}/kafka-storage.sh format --ignore-formatted -t ${clusterId} -c /node/server.properties`
   const script = `${format} && exec ${bin}/kafka-server-start.sh /node/server.properties > /node/server.log 2>&1`
   let container: StartedTestContainer | undefined
+  const own = async () => (await getContainerRuntimeClient()).container.getById(container!.getId())
   return {
     async start() {
       await chmod(node.folder, 0o777)
@@ -54,6 +55,12 @@ function dockerRunner(node: NodePlan, clusterId: string, network: string): NodeR
     async kill() {
       await container?.stop({ timeout: 0 })
       container = undefined
+    },
+    async freeze() {
+      await (await own()).pause()
+    },
+    async thaw() {
+      await (await own()).unpause()
     },
     hasDied: () => false
   }

@@ -2,7 +2,11 @@
 
 export interface NodePlan {
   readonly id: number
+  /** False for a broker only, which has no vote in the quorum. */
+  readonly isController: boolean
   readonly port: number
+  /** A port of its own that it can be moved to. */
+  readonly sparePort: number
   readonly controllerPort: number
   /** Listeners beside the plain one: the port of each by its name. */
   readonly listeners: Readonly<Record<string, number>>
@@ -17,6 +21,9 @@ export interface NodeRunner {
   stop(): Promise<void>
   /** kill -9. */
   kill(): Promise<void>
+  /** Stops it where it is, connections open, until it is thawed. */
+  freeze(): Promise<void>
+  thaw(): Promise<void>
   /** True when it is known to have ended. */
   hasDied(): boolean
 }

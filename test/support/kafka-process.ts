@@ -22,11 +22,14 @@ export function processRunners(jars: KafkaJars): NodeRunners {
 
 function processRunner(jars: KafkaJars, folder: string, clusterId: string, clusterFolder: string): NodeRunner {
   const properties = join(folder, 'server.properties')
+  const format = ['format', '-t', clusterId, '-c', properties]
+  let isFormatted = false
   let child: GuardedChild | undefined
   return {
     async start() {
-      const format = ['format', '--ignore-formatted', '-t', clusterId, '-c', properties]
-      await runOrThrow('java', javaArgs(jars, 'kafka.tools.StorageTool', format), { folder: clusterFolder })
+      if (!isFormatted)
+        await runOrThrow('java', javaArgs(jars, 'kafka.tools.StorageTool', format), { folder: clusterFolder })
+      isFormatted = true
       const log = await open(join(folder, 'server.log'), 'a')
       try {
         const stdio = ['ignore', log.fd, log.fd] as const
@@ -44,6 +47,12 @@ function processRunner(jars: KafkaJars, folder: string, clusterId: string, clust
     async kill() {
       child?.signal('SIGKILL')
       await child?.exited
+    },
+    async freeze() {
+      child?.signal('SIGSTOP')
+    },
+    async thaw() {
+      child?.signal('SIGCONT')
     },
     hasDied: () => child?.ended() !== undefined
   }

@@ -1,4 +1,4 @@
-// The settings of the tests' Kafka brokers: KRaft, combined roles, everything on loopback.
+// The settings of the tests' Kafka brokers: KRaft, combined roles but for brokers that join later, everything on loopback.
 
 import type { NodePlan } from './kafka-node.ts'
 
@@ -11,15 +11,17 @@ export interface SettingsPlace {
 
 /** A node's server.properties. Timings and sizes not set here are Kafka's own. */
 export function nodeSettings(node: NodePlan, all: readonly NodePlan[], place: SettingsPlace): Record<string, string> {
-  const copies = String(all.length)
-  const minInSync = String(Math.min(2, all.length))
+  const voters = all.filter(({ isController }) => isController)
+  const copies = String(voters.length)
+  const minInSync = String(Math.min(2, voters.length))
+  const controller = node.isController ? `,CONTROLLER://127.0.0.1:${node.controllerPort}` : ''
   const more = Object.entries(node.listeners)
   const moreAt = (host: string) => more.map(([name, port]) => `,${name}://${host}:${port}`).join('')
   return {
-    'process.roles': 'broker,controller',
+    'process.roles': node.isController ? 'broker,controller' : 'broker',
     'node.id': String(node.id),
-    'controller.quorum.voters': all.map(({ id, controllerPort }) => `${id}@127.0.0.1:${controllerPort}`).join(','),
-    listeners: `PLAINTEXT://${place.bind}:${node.port},CONTROLLER://127.0.0.1:${node.controllerPort}${moreAt(place.bind)}`,
+    'controller.quorum.voters': voters.map(({ id, controllerPort }) => `${id}@127.0.0.1:${controllerPort}`).join(','),
+    listeners: `PLAINTEXT://${place.bind}:${node.port}${controller}${moreAt(place.bind)}`,
     // Certificates name a host, no address.
     'advertised.listeners': `PLAINTEXT://127.0.0.1:${node.port}${moreAt('localhost')}`,
     'controller.listener.names': 'CONTROLLER',

@@ -40,7 +40,12 @@ export interface KafkaCluster extends KafkaAddress, AsyncDisposable {
   stop(nodeId: number): Promise<void>
   /** kill -9. */
   kill(nodeId: number): Promise<void>
+  /** Lets a node do nothing, its connections open, until it is thawed. */
+  freeze(nodeId: number): Promise<void>
+  thaw(nodeId: number): Promise<void>
   restart(nodeId: number): Promise<void>
+  /** Restarts a node at another port, which `nodes` and `bootstrap` name from then on. */
+  move(nodeId: number): Promise<void>
   segmentFiles(topic: string, partition: number, nodeId?: number): Promise<string[]>
   /** Kills all and removes everything; after a failure the servers' logs stay, and where they are is printed. */
   dispose(outcome?: { failed: boolean }): Promise<void>
@@ -48,6 +53,8 @@ export interface KafkaCluster extends KafkaAddress, AsyncDisposable {
 
 export interface KafkaOptions {
   nodes: 1 | 3
+  /** Ids of nodes that are brokers only and join when they are started. */
+  joining?: readonly number[]
   /** Listeners beside the plain one, by name; what they speak is said by `listener.security.protocol.map`. */
   listeners?: readonly string[]
   /** Broker settings over the usual ones. */
@@ -68,13 +75,19 @@ export async function startKafka(options: KafkaOptions): Promise<KafkaCluster> {
   const folder = await tempFolder('kafka')
   const clusterId = randomUuid()
   const plans = await planNodes(folder.path, options)
-  for (const plan of plans) {
-    await mkdir(plan.folder)
+  const configure = async (plan: NodePlan) => {
     const settings = { ...way.settings(plan, plans), ...options.settings }
     await writeFile(join(plan.folder, 'server.properties'), propertiesFile(settings))
   }
+  for (const plan of plans) {
+    await mkdir(plan.folder)
+    await configure(plan)
+  }
   const { runners, close } = await way.open({ nodes: plans, clusterId, folder: folder.path })
-  const nodes = plans.map(({ id, port, listeners, folder }) => ({ id, port, listeners, logDir: join(folder, 'data') }))
+  const nodes = () =>
+    plans.map(({ id, port, listeners, folder }) => ({ id, port, listeners, logDir: join(folder, 'data') }))
+  /** The nodes that are there from the beginning. */
+  const first = () => plans.filter(({ isController }) => isController)
   const runnerOf = (nodeId: number) => {
     const runner = runners.get(nodeId)
     if (runner === undefined) throw new Error(`the cluster has no node ${nodeId}`)
@@ -84,7 +97,7 @@ export async function startKafka(options: KafkaOptions): Promise<KafkaCluster> {
     await Promise.all([...runners.values()].map(runner => runner.kill()))
     await close()
     if (!outcome.failed || keepFolders) return await folder.dispose()
-    for (const { logDir } of nodes) await rm(logDir, { recursive: true, force: true })
+    for (const { logDir } of nodes()) await rm(logDir, { recursive: true, force: true })
     console.error(`logs of Kafka: ${plans.map(plan => join(plan.folder, 'server.log')).join(' ')}`)
   }
   const start = async (nodeId: number) => {
@@ -92,24 +105,40 @@ export async function startKafka(options: KafkaOptions): Promise<KafkaCluster> {
     await ready(plans.find(({ id }) => id === nodeId)!, runnerOf(nodeId), [nodeId])
   }
   const cluster: KafkaCluster = {
-    bootstrap: nodes.map(({ port }) => `127.0.0.1:${port}`).join(','),
+    get bootstrap() {
+      return first()
+        .map(({ port }) => `127.0.0.1:${port}`)
+        .join(',')
+    },
     clusterId,
-    nodes,
+    get nodes() {
+      return nodes()
+    },
     start,
     stop: nodeId => runnerOf(nodeId).stop(),
     kill: nodeId => runnerOf(nodeId).kill(),
+    freeze: nodeId => runnerOf(nodeId).freeze(),
+    thaw: nodeId => runnerOf(nodeId).thaw(),
     restart: async nodeId => {
       await runnerOf(nodeId).stop()
       await start(nodeId)
     },
-    segmentFiles: (topic, partition, nodeId) => segmentFiles(nodes, topic, partition, nodeId),
+    move: async nodeId => {
+      await runnerOf(nodeId).stop()
+      const at = plans.findIndex(({ id }) => id === nodeId)
+      const { port, sparePort, ...plan } = plans[at]!
+      plans[at] = { ...plan, port: sparePort, sparePort: port }
+      await configure(plans[at])
+      await start(nodeId)
+    },
+    segmentFiles: (topic, partition, nodeId) => segmentFiles(nodes(), topic, partition, nodeId),
     dispose,
     [Symbol.asyncDispose]: () => dispose()
   }
   try {
-    await Promise.all([...runners.values()].map(runner => runner.start()))
-    const everyId = plans.map(({ id }) => id)
-    await Promise.all(plans.map(plan => ready(plan, runnerOf(plan.id), everyId)))
+    await Promise.all(first().map(({ id }) => runnerOf(id).start()))
+    const ids = first().map(({ id }) => id)
+    await Promise.all(first().map(plan => ready(plan, runnerOf(plan.id), ids)))
     return cluster
   } catch (error) {
     await dispose({ failed: true })
@@ -137,17 +166,21 @@ export async function segmentFiles(
   throw new Error(`no log files of ${topic}-${partition} on ${nodeId === undefined ? 'any node' : `node ${nodeId}`}`)
 }
 
-async function planNodes(folder: string, { nodes: count, listeners = [] }: KafkaOptions): Promise<NodePlan[]> {
-  const perNode = 2 + listeners.length
-  const firstPort = await freePortRange(perNode * count)
-  return Array.from({ length: count }, (_, index) => {
-    const further = firstPort + 2 * count + index * listeners.length
+async function planNodes(folder: string, options: KafkaOptions): Promise<NodePlan[]> {
+  const { nodes: count, joining = [], listeners = [] } = options
+  const ids = [...Array.from({ length: count }, (_, index) => index + 1), ...joining]
+  const perNode = 3 + listeners.length
+  const firstPort = await freePortRange(perNode * ids.length)
+  return ids.map((id, index) => {
+    const port = firstPort + index * perNode
     return {
-      id: index + 1,
-      port: firstPort + index,
-      controllerPort: firstPort + count + index,
-      listeners: Object.fromEntries(listeners.map((name, at) => [name, further + at])),
-      folder: join(folder, `node-${index + 1}`)
+      id,
+      isController: index < count,
+      port,
+      sparePort: port + 1,
+      controllerPort: port + 2,
+      listeners: Object.fromEntries(listeners.map((name, at) => [name, port + 3 + at])),
+      folder: join(folder, `node-${id}`)
     }
   })
 }

@@ -23,6 +23,12 @@ export function archiveFolder({ archiveUrl }: Worker): string {
   return archiveUrl.replace(/^file:/, '')
 }
 
+/** The address at which a worker's proxy offers a node of the cluster. */
+export function nodeAddress({ bootstrap }: Worker, nodeId: number): string {
+  const [host, port] = bootstrap.split(':')
+  return `${host}:${Number(port) + 1 + nodeId}`
+}
+
 export async function flush(worker: Worker, topic: string): Promise<void> {
   const { code, stderr } = await worker.command(['flush', '--topic', topic])
   expect(code, stderr).toBe(0)

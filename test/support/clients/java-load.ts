@@ -1,5 +1,6 @@
 // An idempotent producer of the Java client that sends until it is told to stop, and tells what was acknowledged:
 // Kafka's own VerifiableProducer.
+import { randomInt } from 'node:crypto'
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
@@ -22,7 +23,9 @@ export async function javaLoad(
   const config = join(folder.path, 'producer.properties')
   await writeFile(config, propertiesFile({ 'enable.idempotence': 'true', retries: '2147483647' }))
   const where = ['--bootstrap-server', bootstrap, '--topic', topic, '--command-config', config]
-  const how = ['--acks', '-1', '--throughput', String(perSecond)]
+  // Keys spread the records over all partitions; the prefix tells one load's numbers from another's.
+  const what = ['--repeating-keys', '100', '--value-prefix', String(randomInt(2 ** 31))]
+  const how = ['--acks', '-1', '--throughput', String(perSecond), ...what]
   const args = javaArgs(jars, 'org.apache.kafka.tools.VerifiableProducer', [...where, ...how])
   const child = spawnGuarded('java', args, { stdio: ['ignore', 'pipe', 'ignore'] })
   const failures: string[] = []

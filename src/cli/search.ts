@@ -45,6 +45,11 @@ export const searchCommand: CommandModule<object, SearchFlags> = {
         describe: 'Which timestamps come first'
       })
       .option('limit', { type: 'number', requiresArg: true, default: 100, describe: 'Print this many records at most' })
+      .option('cursor', {
+        type: 'string',
+        requiresArg: true,
+        describe: 'Go on behind the records that an earlier search printed'
+      })
       .option('count', { type: 'boolean', default: false, describe: 'Print only how many records match' })
       .option('topic-id', { type: 'string', requiresArg: true, describe: 'Only the topic with this id' })
       .option('all-incarnations', {
@@ -65,7 +70,7 @@ export const searchCommand: CommandModule<object, SearchFlags> = {
     sayNotSearched(result)
     if (flags.count) return printCount(result, flags.json)
     await printRecords(result, flags.json)
-    if (result.shown < result.total) say(`${result.shown} of ${result.total} shown; --limit ${result.total} shows all`)
+    if (result.next !== null) say(`${result.shown} of ${result.total} shown; --cursor ${result.next} goes on`)
   }
 }
 
@@ -81,8 +86,9 @@ function printCount({ total, notSearched }: SearchResult, json: boolean): void {
   printLine(json ? JSON.stringify({ count: total, ...(notSearched > 0 && { notSearched }) }) : String(total))
 }
 
-async function printRecords({ records, notSearched }: SearchResult, json: boolean): Promise<void> {
+async function printRecords({ records, notSearched, next }: SearchResult, json: boolean): Promise<void> {
   const width = process.stdout.isTTY ? process.stdout.columns : undefined
   for await (const record of records) printLine(json ? JSON.stringify(recordJson(record)) : recordLine(record, width))
   if (json && notSearched > 0) printLine(JSON.stringify({ notSearched }))
+  if (json && next !== null) printLine(JSON.stringify({ cursor: next }))
 }

@@ -1,5 +1,6 @@
 // The places of matching records, in the order in which they are asked for: all are counted, only the first are kept.
 import type { StreamKey } from '../wal/stream.ts'
+import type { Place } from './cursor.ts'
 import type { RecordSource } from './record-source.ts'
 import type { Selection } from './selection.ts'
 
@@ -12,17 +13,22 @@ export interface Hit {
 
 export class Hits {
   readonly #limit: number
-  readonly #compare: (a: Hit, b: Hit) => number
+  readonly #after: Place | undefined
+  readonly #compare: (a: Place, b: Place) => number
   #kept: Hit[] = []
   #total = 0
+  #left = 0
 
-  constructor({ limit, order }: Pick<Selection, 'limit' | 'order'>) {
+  constructor({ limit, order, after }: Pick<Selection, 'limit' | 'order' | 'after'>) {
     this.#limit = limit
+    this.#after = after
     this.#compare = order === 'oldest' ? byTime : (a, b) => byTime(b, a)
   }
 
   add(hit: Hit): void {
     this.#total++
+    if (this.#after !== undefined && this.#compare(placeOf(hit), this.#after) <= 0) return
+    this.#left++
     this.#kept.push(hit)
     if (this.#kept.length >= 2 * this.#limit + 1_000) this.#kept = this.first()
   }
@@ -32,15 +38,25 @@ export class Hits {
     return this.#total
   }
 
-  /** The first `limit` of them, in order. */
+  /** The first `limit` of them, in order, behind the place that was asked for. */
   first(): Hit[] {
-    return this.#kept.sort(this.#compare).slice(0, this.#limit)
+    return this.#kept.sort((a, b) => this.#compare(placeOf(a), placeOf(b))).slice(0, this.#limit)
+  }
+
+  /** Where to go on behind the first; null when these are the last. */
+  next(): Place | null {
+    const last = this.#left > this.#limit ? this.first().at(-1) : undefined
+    return last === undefined ? null : placeOf(last)
   }
 }
 
+function placeOf({ source, timestamp, offset }: Hit): Place {
+  return { stream: source.stream, timestamp, offset }
+}
+
 /** A total order, so that every tier gives the same one. */
-function byTime(a: Hit, b: Hit): number {
-  return a.timestamp - b.timestamp || byStream(a.source.stream, b.source.stream) || a.offset - b.offset
+function byTime(a: Place, b: Place): number {
+  return a.timestamp - b.timestamp || byStream(a.stream, b.stream) || a.offset - b.offset
 }
 
 function byStream(a: StreamKey, b: StreamKey): number {

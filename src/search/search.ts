@@ -1,6 +1,7 @@
 // Search over everything that was captured: matches are gathered as places, from the WAL, local segments and the archive, put
 // in order, and only the records that are asked for are read.
 import { isMillraceError } from '../errors.ts'
+import { encodeCursor } from './cursor.ts'
 import type { Hit } from './hits.ts'
 import { Hits } from './hits.ts'
 import type { Places } from './partitions.ts'
@@ -18,6 +19,8 @@ export interface SearchResult {
   readonly total: number
   /** How many records are given. */
   readonly shown: number
+  /** The cursor of what comes behind them; null when these are the last. */
+  readonly next: string | null
   /** Topics that were asked for and are nowhere. */
   readonly unknownTopics: readonly string[]
   /** How many batches with selected offsets could not be searched, because their records cannot be read. */
@@ -38,7 +41,14 @@ export async function search(places: Places, selection: Selection, query: string
     throw error
   })
   const first = hits.first()
-  return { total: hits.total, shown: first.length, ...said, records: readAll(first) }
+  const next = hits.next()
+  return {
+    total: hits.total,
+    shown: first.length,
+    next: next && encodeCursor(next, selection.order),
+    ...said,
+    records: readAll(first)
+  }
 }
 
 async function gather(

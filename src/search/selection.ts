@@ -1,5 +1,7 @@
 // Which records a command is asked for, beside any query: from flags as they are written to values that are checked.
 import { MillraceError } from '../errors.ts'
+import type { Place } from './cursor.ts'
+import { decodeCursor } from './cursor.ts'
 
 /** What a user wrote; absent means not restricted. */
 export interface SelectionFlags {
@@ -10,6 +12,7 @@ export interface SelectionFlags {
   readonly offsets?: string | undefined
   readonly order?: string | undefined
   readonly limit?: number | undefined
+  readonly cursor?: string | undefined
   readonly topicId?: string | undefined
   readonly allIncarnations?: boolean | undefined
 }
@@ -27,6 +30,8 @@ export interface Selection {
   /** By timestamp. */
   readonly order: 'newest' | 'oldest'
   readonly limit: number
+  /** Only what comes behind this place in the order. */
+  readonly after: Place | undefined
   /** Only this incarnation of a topic; else the newest of each name, or all. */
   readonly topicId: string | undefined
   readonly allIncarnations: boolean
@@ -34,7 +39,7 @@ export interface Selection {
 
 /** Checks flags. `now` is what relative times count from. Throws USAGE that names the flag, the rule and what was written. */
 export function parseSelection(flags: SelectionFlags, now: number = Date.now()): Selection {
-  const { topic = [], partition, from, to, offsets, order = 'newest', limit = 100, topicId } = flags
+  const { topic = [], partition, from, to, offsets, order = 'newest', limit = 100, cursor, topicId } = flags
   if (partition !== undefined) wholeNumber('--partition', partition, 0)
   if (order !== 'newest' && order !== 'oldest') throw usage('--order', 'must be newest or oldest', order)
   const selection: Selection = {
@@ -45,6 +50,7 @@ export function parseSelection(flags: SelectionFlags, now: number = Date.now()):
     ...(offsets === undefined ? ALL_OFFSETS : parseOffsets(offsets)),
     order,
     limit: wholeNumber('--limit', limit, 1),
+    after: cursor === undefined ? undefined : decodeCursor(cursor, order),
     topicId,
     allIncarnations: flags.allIncarnations ?? false
   }

@@ -105,6 +105,28 @@ describeWith(['kafka'], 'millrace read', () => {
     expect(await values(topic, '--isolation', 'read_committed')).toEqual(all.filter(value => value !== 'aborted'))
   })
 
+  test('and search gives page after page, from the archive and the WAL', async () => {
+    const topic = await createTopic(useKafka().bootstrap)
+    await send(worker.bootstrap, topic, [[{ value: 'mill 1' }, { value: 'mill 2' }, { value: 'mill 3' }]])
+    await flush(worker, topic)
+    await send(worker.bootstrap, topic, [[{ value: 'mill 4' }], [{ value: 'mill 5' }]])
+    const seen: string[] = []
+    let cursor: string | undefined
+    do {
+      const more = cursor === undefined ? [] : ['--cursor', cursor]
+      const args = ['search', 'mill', '--topic', topic, '--order', 'oldest', '--limit', '2', '--json', ...more]
+      const { stdout, stderr } = await worker.command(args)
+      const lines = stdout
+        .trim()
+        .split('\n')
+        .map(line => JSON.parse(line) as { value?: string; cursor?: string })
+      seen.push(...lines.flatMap(({ value }) => value ?? []))
+      cursor = lines.at(-1)!.cursor
+      expect(stderr).toBe(cursor === undefined ? '' : `2 of 5 shown; --cursor ${cursor} goes on\n`)
+    } while (cursor !== undefined)
+    expect(seen).toEqual(['mill 1', 'mill 2', 'mill 3', 'mill 4', 'mill 5'])
+  })
+
   test('says what is missing, and why', async () => {
     const topic = await createTopic(useKafka().bootstrap)
     await send(worker.bootstrap, topic, [[{ value: 'first' }]])

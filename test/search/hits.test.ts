@@ -1,6 +1,7 @@
 // However many places are added, the first of them are kept, in one order whatever the order of adding.
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
+import { decodeCursor, encodeCursor } from '../../src/search/cursor.ts'
 import { Hits } from '../../src/search/hits.ts'
 import type { RecordSource } from '../../src/search/record-source.ts'
 
@@ -23,8 +24,8 @@ test('the first of many', () => {
       fc.shuffledSubarray(places, { minLength: places.length }),
       fc.integer({ min: 1, max: 40 }),
       (added, limit) => {
-        const oldest = new Hits({ limit, order: 'oldest' })
-        const newest = new Hits({ limit, order: 'newest' })
+        const oldest = new Hits({ limit, order: 'oldest', after: undefined })
+        const newest = new Hits({ limit, order: 'newest', after: undefined })
         for (const place of added) {
           oldest.add(place)
           newest.add(place)
@@ -40,4 +41,31 @@ test('the first of many', () => {
     ),
     { numRuns: 20 }
   )
+})
+
+test.for(['oldest', 'newest'] as const)('page by page, %s first, each is given once and in order', order => {
+  const sorted = places.toSorted((a, b) => a.timestamp - b.timestamp || a.number - b.number || a.offset - b.offset)
+  const given: unknown[] = []
+  for (let cursor: string | null = null; ; ) {
+    const after = cursor === null ? undefined : decodeCursor(cursor, order)
+    const hits = new Hits({ limit: 700, order, after })
+    for (const place of places) hits.add(place)
+    given.push(...hits.first())
+    expect(hits.total).toBe(places.length)
+    const next = hits.next()
+    if (next === null) break
+    cursor = encodeCursor(next, order)
+  }
+  expect(given).toEqual(order === 'oldest' ? sorted : sorted.toReversed())
+})
+
+test('a cursor is one of a search in the same order', () => {
+  const place = { stream: sources[0]!.stream, timestamp: 1, offset: 2 }
+  expect(decodeCursor(encodeCursor(place, 'newest'), 'newest')).toEqual(place)
+  expect(() => decodeCursor(encodeCursor(place, 'newest'), 'oldest')).toThrow(
+    '--cursor: is of a search with --order newest'
+  )
+  for (const text of ['', 'x', Buffer.from('["newest"]').toString('base64url')]) {
+    expect(() => decodeCursor(text, 'newest')).toThrow(`--cursor: must be one that a search has given (got ${text})`)
+  }
 })

@@ -87,11 +87,12 @@ export async function startWorker(
   const gaps = await GapFinder.start({
     cluster,
     clusterId,
-    archive,
+    archiveUrl: store.url,
     wal,
     logger,
     file: folders.reached,
     watched: topic => watchedBy(watching, topic),
+    hasPassed: (topic, topicId) => watching.some(source => source.hasPassed?.(topic, topicId) ?? false),
     segmentMs: worker['segment.ms']
   })
   const pipeline = opened.use(

@@ -33,8 +33,8 @@ export class Budget {
   }
 
   /**
-   * A broker may have as much as is left then, where others have clients too: so one that has stopped takes half at most, two take
-   * two thirds, and there is always something left (dynamic thresholds, Choudhury and Hahne 1998).
+   * A broker may have as much as is left then, where others have clients too: so one that has stopped takes half at most, two
+   * take two thirds, and there is always something left (dynamic thresholds, Choudhury and Hahne 1998).
    */
   #fits(share: Share, bytes: number): boolean {
     if (this.#used === 0) return true // larger than all: it gets through alone

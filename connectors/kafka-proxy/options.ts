@@ -38,7 +38,7 @@ export const proxyOptions = {
   backfill: {
     schema: option.oneOf('captured', 'earliest'),
     default: 'captured',
-    doc: "where the archive of a partition begins that has none yet: with what comes while Millrace runs, or with the broker's log"
+    doc: "what is archived of a topic without having been captured: captured: what comes from now on, if producers send to it through the proxy; earliest: all, from the beginning of the brokers' logs"
   },
   'capture.inflight.bytes': {
     schema: option.bytes(1024 * 1024),

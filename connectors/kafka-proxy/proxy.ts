@@ -29,6 +29,9 @@ export class KafkaProxy implements RunningSource, NodeMap {
   readonly #listeners = new Map<number, Promise<net.Server>>()
   readonly #brokers = new Map<number, Address>()
   readonly #sessions = new Set<Session>()
+  /** Why a broker that the cluster has named has no listener. */
+  #unoffered: string | null = null
+  #unwatch = (): void => {}
   #stopping = false
 
   private constructor(config: ProxyConfig, source: SourceContext) {
@@ -39,6 +42,7 @@ export class KafkaProxy implements RunningSource, NodeMap {
     this.#context = {
       source,
       nodes: this,
+      passed: new Set(),
       ids: new TopicIds(source.cluster),
       selection: { topics: config.topics, regex: config['topics.regex'], exclude: config['topics.exclude'] },
       limits: {
@@ -62,6 +66,7 @@ export class KafkaProxy implements RunningSource, NodeMap {
       await source.cluster.refresh([])
       await proxy.reconcile(source.cluster.brokers)
       await proxy.#listen(-1, config.listen.port)
+      proxy.#unwatch = source.cluster.watchBrokers(brokers => void proxy.#follow(brokers))
     } catch (error) {
       await proxy.stop()
       throw error
@@ -81,6 +86,11 @@ export class KafkaProxy implements RunningSource, NodeMap {
     return isCaptured(topic, this.#context.selection) ? this.#config.backfill : null
   }
 
+  hasPassed(topic: string, topicId: string): boolean {
+    const { passed } = this.#context
+    return passed.has(topic) || passed.has(topicId)
+  }
+
   addressOf(nodeId: number): Address {
     return { host: this.#config['advertised.host'] ?? this.#config.listen.host, port: this.#portOf(nodeId) }
   }
@@ -95,6 +105,7 @@ export class KafkaProxy implements RunningSource, NodeMap {
 
   async stop(): Promise<void> {
     this.#stopping = true
+    this.#unwatch()
     const servers = await Promise.allSettled(this.#listeners.values())
     for (const one of servers) if (one.status === 'fulfilled') one.value.close()
     this.#gate[Symbol.dispose]()
@@ -103,6 +114,20 @@ export class KafkaProxy implements RunningSource, NodeMap {
     }, DRAIN_TIMEOUT_MS)
     await Promise.all([...this.#sessions].map(session => session.drain()))
     clearTimeout(deadline)
+  }
+
+  /** A client may know nothing but the port of a broker that joined or came back while no other client asked for metadata. */
+  async #follow(brokers: ReadonlyMap<number, Address>): Promise<void> {
+    if (this.#stopping) return
+    try {
+      await this.reconcile(brokers)
+      this.#unoffered = null
+    } catch (error) {
+      // Metadata comes every few seconds; the same trouble is no news.
+      if (messageOf(error) !== this.#unoffered)
+        this.#source.logger.warn({ err: error }, 'a broker is not offered to clients')
+      this.#unoffered = messageOf(error)
+    }
   }
 
   #portOf(nodeId: number): number {
@@ -176,9 +201,10 @@ export class KafkaProxy implements RunningSource, NodeMap {
     }
   }
 
-  /** Where a broker is; for bootstrap all that the cluster has named, which speak Kafka, before those that were configured. */
+  /** Where a broker is; for bootstrap all that the cluster names now, which speak Kafka, before those that were configured. */
   #candidates(nodeId: number): readonly Address[] {
     const known = this.#brokers.get(nodeId)
-    return known ? [known] : [...this.#brokers.values(), ...this.#source.bootstrap]
+    const { cluster, bootstrap } = this.#source
+    return known ? [known] : [...cluster.brokers.values().filter(({ host }) => host !== ''), ...bootstrap]
   }
 }

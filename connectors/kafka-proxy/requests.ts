@@ -14,7 +14,7 @@ import { refusal, wantsCapture } from './capture.ts'
 import type { Link } from './link.ts'
 import type { ProxyFigures } from './metrics.ts'
 import type { Exchange } from './outbox.ts'
-import { produceFrame } from './settle-produce.ts'
+import { notePassed, produceFrame } from './settle-produce.ts'
 import { isOffered } from './versions.ts'
 
 /** What has to come of a request within request.read.timeout.ms, unless it ends before: Kafka's clients give up as early. */
@@ -190,6 +190,7 @@ export class Requests {
     }
     if (produce.acks === 0) {
       figures.produced.unacknowledged += 1
+      notePassed(produce, this.#link.context)
       budget.give(exchange.reserved) // no response is ever sent, so nothing is owed
     } else if (forwarded) {
       this.#link.outbox.expect(exchange)

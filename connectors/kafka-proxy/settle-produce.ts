@@ -19,6 +19,8 @@ export interface SettleContext {
   readonly ids: TopicIds
   readonly selection: TopicSelection
   readonly figures: ProxyFigures
+  /** Topics, by name or id, of which something was let through without being captured. */
+  readonly passed: Set<string>
 }
 
 /** A held answer is given up in time for the producer to hear an error rather than to time out. */
@@ -33,7 +35,7 @@ const PASS_AFTER_MS = 1_000
 export async function settleProduce(
   { produce: request, version, sentAt }: Exchange & { produce: ProduceRequest },
   frame: Buffer,
-  { source, ids, selection, nodes, figures }: SettleContext
+  { source, ids, selection, nodes, figures, passed }: SettleContext
 ): Promise<Buffer> {
   const api = messages.produce
   const answer = api.response.decode(frame, version, responseBodyStart(frame, api, version))
@@ -58,6 +60,7 @@ export async function settleProduce(
         'batches were accepted by the broker but not captured; they are fetched later'
       )
       figures.produced.passed += 1
+      notePassed(request, { ids, passed })
     } else {
       source.logger.error(
         { err: error },
@@ -73,6 +76,14 @@ export async function settleProduce(
     changed = { ...changed, nodeEndpoints: await relocate(changed.nodeEndpoints, node => node.nodeId, nodes) }
   }
   return changed === answer ? frame : produceFrame(version, frame.readInt32BE(4), changed)
+}
+
+/** Remembers the topics of a request of which nothing is captured; none that nobody knows, of which there is no end. */
+export function notePassed(
+  { partitions }: ProduceRequest,
+  { ids, passed }: Pick<SettleContext, 'ids' | 'passed'>
+): void {
+  for (const { topic, topicId } of partitions) if (ids.knows(topic ?? topicId!)) passed.add(topic ?? topicId!)
 }
 
 /** What a producer is told of topics that the broker took batches for, and whose name or id nobody can tell. */

@@ -70,6 +70,11 @@ export class TopicIds {
     return this.#cluster.epochs.before(topicId, partition, sentAt)
   }
 
+  /** Whether a metadata answer has named a topic, by its name or its id. */
+  knows(topic: string): boolean {
+    return this.#ids.has(topic) || this.#names.has(topic)
+  }
+
   /** The name of a topic id, if a metadata answer has named it. */
   knownName(topicId: string): string | undefined {
     return this.#names.get(topicId)

@@ -40,10 +40,13 @@ export interface RunningSource {
   /** Where clients reach it, for the log line `ready`. */
   readonly addresses: Readonly<Record<string, string>>
   /**
-   * Which topics the archive is to hold whole: what the source did not bring of them is fetched from the broker. `earliest`: with
-   * what the broker had before, else from now on; null: none of this topic. Without this method none of any.
+   * Which topics the archive is to hold whole: what the source did not bring of them is fetched from the broker. `earliest`: all of
+   * it, with what the broker had before; `captured`: what comes from now on to topics of which something came to the source;
+   * null: none of this topic. Without this method none of any.
    */
   watches?(topic: string): Backfill | null
+  /** Whether something of a topic may have gone through since the start without being captured: it had no answer. */
+  hasPassed?(topic: string, topicId: string): boolean
   /** Takes nothing new, finishes what it owes, closes. Called once, on the main thread, before the WAL closes. */
   stop(): Promise<void>
 }

@@ -47,6 +47,7 @@ export class Cluster implements Disposable {
   readonly #security: Security
   readonly #connections = new Map<string, Promise<Connection>>()
   readonly #topics = new Map<string, TopicMetadata>()
+  readonly #watchers = new Set<(brokers: ReadonlyMap<number, Address>) => void>()
   #brokers = new Map<number, Address>()
   #clusterId: string | null = null
 
@@ -64,6 +65,12 @@ export class Cluster implements Disposable {
   /** The brokers of the last metadata answer, by node id. */
   get brokers(): ReadonlyMap<number, Address> {
     return this.#brokers
+  }
+
+  /** Calls `watcher` with the brokers of each metadata answer from now on; gives what ends that. */
+  watchBrokers(watcher: (brokers: ReadonlyMap<number, Address>) => void): () => void {
+    this.#watchers.add(watcher)
+    return () => this.#watchers.delete(watcher)
   }
 
   /** The topic as last seen, asked for once if it was never seen. Throws BROKER_ERROR when it does not exist. */
@@ -87,6 +94,7 @@ export class Cluster implements Disposable {
       allowAutoTopicCreation: false
     })
     this.#brokers = new Map(answer.brokers.map(b => [b.nodeId, { host: b.host, port: b.port }]))
+    for (const watcher of this.#watchers) watcher(this.#brokers)
     this.#clusterId = answer.clusterId ?? null
     const seen: TopicMetadata[] = []
     for (const topic of answer.topics) {

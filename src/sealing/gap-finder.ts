@@ -1,8 +1,9 @@
 // Finds what no source has captured: how far each watched partition's log reaches at the broker, compared with how far it is
 // captured or archived. What was sent with acks=0, past the proxy or before it stood there is found so, and control batches.
+// With `captured`, a topic is watched from when something of it came to a source: a worker beside one application among many
+// must not fetch what all the others write.
 import { readFileSync, renameSync, writeFileSync } from 'node:fs'
 import type { Logger } from 'pino'
-import type { Archive } from '../archive/archive.ts'
 import { messageOf } from '../errors.ts'
 import type { Cluster } from '../kafka/cluster.ts'
 import { LATEST } from '../kafka/cluster.ts'
@@ -14,13 +15,16 @@ import type { Backfill } from './backfill.ts'
 export interface GapFinderParts {
   readonly cluster: Cluster
   readonly clusterId: string
-  readonly archive: Archive
+  /** Which archive it is. */
+  readonly archiveUrl: string
   readonly wal: Wal
   readonly logger: Logger
-  /** Keeps how far each partition is archived. Where it is lost, the archive is asked once more. */
+  /** Keeps how far each partition is archived. Where it is lost, a partition is watched again from when something of it is captured. */
   readonly file: string
   /** Null for a topic that is not to be archived. */
   watched(topic: string): Backfill | null
+  /** Whether something of a topic may have gone through a source without having been captured. */
+  hasPassed(topic: string, topicId: string): boolean
   /** How long a partition may lack something before it is fetched, in milliseconds. */
   readonly segmentMs: number
 }
@@ -49,13 +53,14 @@ export class GapFinder {
   #seen = new Map<string, Seen>()
   #silent: StreamKey[] = []
   /** What the last look found to be watched. */
-  #listed: ReadonlySet<string> = new Set()
+  #listed: ReadonlySet<string>
   #written: string
   #lookAgainAt = 0
 
   private constructor(parts: GapFinderParts, reached: Map<string, number>, atStart: Map<string, number | undefined>) {
     this.#parts = parts
     this.#reached = reached
+    this.#listed = new Set(reached.keys())
     this.#written = this.#text
     this.#atStart = atStart
   }
@@ -64,8 +69,7 @@ export class GapFinder {
   static async start(parts: GapFinderParts): Promise<GapFinder> {
     const ends = await endsOf(parts)
     const atStart = new Map(ends.map(({ key, end }) => [streamId(key), end]))
-    const reached = read(parts) ?? (await archivedOnce(parts))
-    return new GapFinder(parts, reached, atStart)
+    return new GapFinder(parts, read(parts), atStart)
   }
 
   /** How often to look, in milliseconds. */
@@ -83,7 +87,9 @@ export class GapFinder {
   /** Asks the brokers how far the logs reach. Throws BROKER_UNREACHABLE, BROKER_ERROR. */
   async look(): Promise<void> {
     const { wal, watched } = this.#parts
-    const captured = new Map(wal.streams().map(({ key, lastOffset }) => [streamId(key), lastOffset + 1]))
+    const held = wal.streams()
+    const captured = new Map(held.map(({ key, lastOffset }) => [streamId(key), lastOffset + 1]))
+    const capturedTopics = new Set(held.map(({ key }) => key.topicId))
     const now = Date.now()
     const seen = new Map<string, Seen>()
     const silent: StreamKey[] = []
@@ -92,6 +98,8 @@ export class GapFinder {
       const backfill = watched(key.topic)
       if (backfill === null) continue
       const id = streamId(key)
+      const isKnown = this.#reached.has(id) || capturedTopics.has(key.topicId)
+      if (backfill === 'captured' && !isKnown && !this.#parts.hasPassed(key.topic, key.topicId)) continue
       ids.add(id)
       if (end === undefined) {
         silent.push(key)
@@ -164,7 +172,7 @@ export class GapFinder {
   }
 
   get #text(): string {
-    const content: Kept = { archive: this.#parts.archive.store.url, reached: Object.fromEntries(this.#reached) }
+    const content: Kept = { archive: this.#parts.archiveUrl, reached: Object.fromEntries(this.#reached) }
     return `${JSON.stringify(content, null, 1)}\n`
   }
 
@@ -177,7 +185,7 @@ export class GapFinder {
       renameSync(`${file}.new`, file)
       this.#written = text
     } catch (err) {
-      logger.warn({ err }, 'how far partitions are archived could not be noted; the archive tells it after a restart')
+      logger.warn({ err }, 'how far partitions are archived could not be noted')
     }
   }
 }
@@ -197,22 +205,18 @@ interface Kept {
   readonly reached: Readonly<Record<string, number>>
 }
 
-/** Null where there is nothing to read, or it is said of another archive. */
-function read({ file, archive, logger }: GapFinderParts): Map<string, number> | null {
+/** Empty where there is nothing to read, or it is said of another archive. */
+function read({ file, archiveUrl, logger }: GapFinderParts): Map<string, number> {
   try {
     const kept = JSON.parse(readFileSync(file, 'utf8')) as Kept
-    return kept.archive === archive.store.url ? new Map(Object.entries(kept.reached)) : null
+    return new Map(kept.archive === archiveUrl ? Object.entries(kept.reached) : [])
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== 'ENOENT') {
-      logger.warn({ file, reason: messageOf(error) }, 'cannot be read; the archive is asked how far it reaches')
+      logger.warn(
+        { file, reason: messageOf(error) },
+        'cannot be read; each partition is watched when something of it is captured'
+      )
     }
-    return null
+    return new Map()
   }
-}
-
-/** Partitions with an archive are compared from its beginning on: the first seal finds its end. */
-async function archivedOnce({ archive, clusterId }: GapFinderParts): Promise<Map<string, number>> {
-  const reached = new Map<string, number>()
-  for await (const stream of archive.partitions()) if (stream.clusterId === clusterId) reached.set(streamId(stream), 0)
-  return reached
 }

@@ -35,6 +35,7 @@ describeWith(['kafka-own', 'kafka-files'], 'a cluster that checks rights', () =>
     worker = await startMillrace({
       bootstrap: listenerOf(kafka(), 'SASL'),
       worker: saslSettings(authority, 'PLAIN'),
+      proxy: { backfill: 'earliest' },
       highestNode: 1
     })
   })

@@ -107,6 +107,21 @@ describeWith(['kafka-own', 'kafka-tools', 'kcat'], 'a cluster that changes', () 
     await expectArchived(worker, cluster(), topic, acknowledged)
   })
 
+  test('a broker that was down when we started is offered once it is back', timed, async () => {
+    const topic = await makeTopic()
+    const acknowledged = await underLoad(worker.bootstrap, topic, async more => {
+      await more('before it stops')
+      await cluster().stop(2)
+      await more('without it')
+    })
+    await worker.terminate()
+    await worker.start()
+    await cluster().start(2)
+    await send(nodeAddress(worker, 2), topic, [[{ value: 'from one who knows nothing else' }]])
+    await expectOffered(topic, [1, 2, 3])
+    await expectArchived(worker, cluster(), topic, acknowledged)
+  })
+
   const endings = { 'kill -9': 'kill9', SIGTERM: 'terminate' } as const
   test.for(Object.entries(endings))(
     'clients at a broker’s port go on after our restart by %s',

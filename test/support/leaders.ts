@@ -40,7 +40,10 @@ export async function archivedValues(worker: Worker, topic: string, partitions =
   return new Map(values.flat())
 }
 
-/** Seals what there is: every acknowledged record is archived at its offset and nowhere else, and the archive equals the leaders' logs. */
+/**
+ * Seals what there is: every acknowledged record is archived at its offset and nowhere else, and the archive equals the
+ * leaders' logs.
+ */
 export async function expectArchived(
   worker: Worker,
   cluster: KafkaCluster,

@@ -206,5 +206,6 @@ function clusterOf(brokers: Cluster['brokers']): Cluster {
   const topics = Object.entries(topicIds).map(
     ([name, topicId]): TopicMetadata => ({ name, topicId, isInternal: false, leaders: new Map([[0, 1]]) })
   )
-  return { brokers, refresh: async () => topics, epochs: new LeaderEpochs() } as unknown as Cluster
+  const watchBrokers = () => () => {}
+  return { brokers, refresh: async () => topics, watchBrokers, epochs: new LeaderEpochs() } as unknown as Cluster
 }

@@ -192,7 +192,10 @@ export class KafkaProxy implements RunningSource, NodeMap {
       return await connectUpstream(candidates, tls)
     } catch (error) {
       // It may have moved, and no client has asked where it is since.
-      await this.reconcile(await cluster.refresh([]).then(() => cluster.brokers))
+      await cluster.refresh([]).then(
+        () => this.#follow(cluster.brokers),
+        () => {} // what is wrong with the broker itself says more
+      )
       const moved = this.#candidates(nodeId).filter(({ host, port }) =>
         candidates.every(one => one.host !== host || one.port !== port)
       )

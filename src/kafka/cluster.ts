@@ -1,12 +1,12 @@
 // A raw client of one cluster: finds the leader of a partition and sends it ListOffsets, Fetch and Produce as they are.
-import { setTimeout as delay } from 'node:timers/promises'
 import { isMillraceError, MillraceError } from '../errors.ts'
 import type { Address } from './address.ts'
 import type { Api, ResponseOf } from './api.ts'
 import { Connection } from './connection.ts'
-import { isRetriableKafkaError, KafkaError, kafkaErrorName, rightsHint } from './kafka-errors.ts'
+import { KafkaError, kafkaErrorName, rightsHint } from './kafka-errors.ts'
 import { LeaderEpochs } from './leader-epochs.ts'
 import { fetch, initProducerId, listOffsets, metadata, offsetForLeaderEpoch, produce } from './messages.ts'
+import { RETRY_FOR_MS, retrying } from './retrying.ts'
 import type { Security } from './security.ts'
 import { PLAINTEXT } from './security.ts'
 
@@ -35,10 +35,8 @@ export const LATEST = -1
 export const EARLIEST = -2
 
 const CLIENT_ID = 'millrace'
-const RETRY_FOR_MS = 30_000
 /** Less than a connection waits for an answer, so that the broker can say that it took too long. */
 const PRODUCE_TIMEOUT_MS = 10_000
-const BACKOFF_MS = 100
 
 export class Cluster implements Disposable {
   /** What metadata has told, here and to whoever else adds to it. */
@@ -300,31 +298,5 @@ export class Cluster implements Disposable {
     this.#connections.set(key, opening)
     opening.catch(() => this.#connections.delete(key))
     return opening
-  }
-}
-
-interface Attempt<T> {
-  readonly errorCode: number
-  readonly value?: T
-}
-
-/** Repeats what Kafka calls retriable, and broken connections, for half a minute with a growing pause. */
-async function retrying<T>(what: string, send: (attempt: number) => Promise<Attempt<T>>): Promise<T> {
-  const end = Date.now() + RETRY_FOR_MS
-  for (let attempt = 0; ; attempt++) {
-    let failure: MillraceError
-    try {
-      const { errorCode, value } = await send(attempt)
-      if (errorCode === KafkaError.NONE && value !== undefined) return value
-      failure = new MillraceError('BROKER_ERROR', `${what}: ${kafkaErrorName(errorCode)}`, {
-        hint: rightsHint(errorCode),
-        retriable: isRetriableKafkaError(errorCode)
-      })
-    } catch (error) {
-      if (!isMillraceError(error, 'BROKER_UNREACHABLE')) throw error
-      failure = error
-    }
-    if (!failure.retriable || Date.now() > end) throw failure
-    await delay(Math.min(BACKOFF_MS * 2 ** attempt, 2_000))
   }
 }

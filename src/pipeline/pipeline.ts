@@ -177,8 +177,8 @@ export class Pipeline implements AsyncDisposable {
   }
 
   /**
-   * Streams that are to be sealed now: by size, by age, for what lacks of them, and before these, when the WAL is half full or takes nothing, those
-   * that keep the oldest file from being deleted.
+   * Streams that are to be sealed now: by size, by age, for what lacks of them, and before these, when the WAL is half full
+   * or takes nothing, those that keep the oldest file from being deleted.
    */
   #due(): Iterable<StreamKey> {
     const { segmentBytes, segmentMs } = this.#options

@@ -5,10 +5,8 @@ import type { RecordSource } from './record-source.ts'
 import type { Selection } from './selection.ts'
 
 /** A record that matches, without its content. */
-export interface Hit {
+export interface Hit extends Place {
   readonly source: RecordSource
-  readonly offset: number
-  readonly timestamp: number
 }
 
 export class Hits {
@@ -27,7 +25,7 @@ export class Hits {
 
   add(hit: Hit): void {
     this.#total++
-    if (this.#after !== undefined && this.#compare(placeOf(hit), this.#after) <= 0) return
+    if (this.#after !== undefined && this.#compare(hit, this.#after) <= 0) return
     this.#left++
     this.#kept.push(hit)
     if (this.#kept.length >= 2 * this.#limit + 1_000) this.#kept = this.first()
@@ -40,18 +38,13 @@ export class Hits {
 
   /** The first `limit` of them, in order, behind the place that was asked for. */
   first(): Hit[] {
-    return this.#kept.sort((a, b) => this.#compare(placeOf(a), placeOf(b))).slice(0, this.#limit)
+    return this.#kept.sort(this.#compare).slice(0, this.#limit)
   }
 
   /** Where to go on behind the first; null when these are the last. */
   next(): Place | null {
-    const last = this.#left > this.#limit ? this.first().at(-1) : undefined
-    return last === undefined ? null : placeOf(last)
+    return this.#left > this.#limit ? this.first().at(-1)! : null
   }
-}
-
-function placeOf({ source, timestamp, offset }: Hit): Place {
-  return { stream: source.stream, timestamp, offset }
 }
 
 /** A total order, so that every tier gives the same one. */

@@ -62,7 +62,7 @@ async function gather(
   for (const partition of partitions) {
     for (const source of recordSources(places, partition, selection)) {
       for await (const { offset, timestamp } of source.match(expression, selection)) {
-        hits.add({ source, offset, timestamp })
+        hits.add({ source, stream: source.stream, offset, timestamp })
       }
       notSearched += source.notSearched
     }

@@ -15,7 +15,13 @@ const sources = ['a', 'b'].flatMap(topic =>
 async function* none(): AsyncGenerator<never> {}
 
 const places = sources.flatMap((source, number) =>
-  Array.from({ length: 1_000 }, (_, offset) => ({ source, offset, timestamp: (offset * 7) % 50, number }))
+  Array.from({ length: 1_000 }, (_, offset) => ({
+    source,
+    stream: source.stream,
+    offset,
+    timestamp: (offset * 7) % 50,
+    number
+  }))
 )
 
 test('the first of many', () => {

@@ -1,0 +1,37 @@
+// How long, and after which errors, a request to a cluster is made again.
+import { setTimeout as delay } from 'node:timers/promises'
+import { isMillraceError, MillraceError } from '../errors.ts'
+import { isRetriableKafkaError, KafkaError, kafkaErrorName, rightsHint } from './kafka-errors.ts'
+
+export const RETRY_FOR_MS = 30_000
+const BACKOFF_MS = 100
+
+/** What one try has brought: an error of Kafka's, or a value. */
+export interface Attempt<T> {
+  readonly errorCode: number
+  readonly value?: T
+}
+
+/**
+ * Repeats what Kafka calls retriable, and broken connections, for half a minute with a growing pause. `what` stands in the error's
+ * message. Throws BROKER_ERROR, BROKER_UNREACHABLE.
+ */
+export async function retrying<T>(what: string, send: (attempt: number) => Promise<Attempt<T>>): Promise<T> {
+  const end = Date.now() + RETRY_FOR_MS
+  for (let attempt = 0; ; attempt++) {
+    let failure: MillraceError
+    try {
+      const { errorCode, value } = await send(attempt)
+      if (errorCode === KafkaError.NONE && value !== undefined) return value
+      failure = new MillraceError('BROKER_ERROR', `${what}: ${kafkaErrorName(errorCode)}`, {
+        hint: rightsHint(errorCode),
+        retriable: isRetriableKafkaError(errorCode)
+      })
+    } catch (error) {
+      if (!isMillraceError(error, 'BROKER_UNREACHABLE')) throw error
+      failure = error
+    }
+    if (!failure.retriable || Date.now() > end) throw failure
+    await delay(Math.min(BACKOFF_MS * 2 ** attempt, 2_000))
+  }
+}

@@ -14,6 +14,7 @@ import { messageOf } from './errors.ts'
 import { formatAddress } from './kafka/address.ts'
 import { Admin } from './kafka/admin.ts'
 import { Cluster } from './kafka/cluster.ts'
+import type { Security } from './kafka/security.ts'
 import { Pipeline } from './pipeline/pipeline.ts'
 import type { Backfill } from './sealing/backfill.ts'
 import { BrokerLog } from './sealing/broker-log.ts'
@@ -62,6 +63,7 @@ export async function startWorker(
   logHealth(wal, logger)
   const embeddedBroker = worker['bootstrap.servers'] ? null : opened.use(await openBroker(worker, logger))
   const bootstrap = upstreamOf(worker)
+  logReloads(security, logger)
   const cluster = opened.use(new Cluster(bootstrap, security))
   const clusterId = await cluster.clusterId()
   const store = await sink.connector.open(sink.values)
@@ -184,6 +186,15 @@ function logHealth(wal: Wal, logger: Logger): void {
   }
   if (!wal.health.ok) log(wal.health)
   wal.onHealthChange(log)
+}
+
+/** Says when the certificates towards the brokers have changed. */
+function logReloads({ tls }: Security, logger: Logger): void {
+  if (tls === undefined) return
+  tls.onReload = err => {
+    if (err === undefined) logger.info('the certificates towards the brokers were read again')
+    else logger.error({ err }, 'the changed certificates towards the brokers are not used; the old ones stay')
+  }
 }
 
 /** Drops warm copies while the disk has less free than so many bytes; gives what ends it. */

@@ -1,9 +1,8 @@
 // How Millrace's own connections to a cluster are secured, from Kafka's client settings.
-import type { ConnectionOptions } from 'node:tls'
 import { MillraceError } from '../errors.ts'
 import type { Sasl, SaslValues } from './sasl.ts'
 import { saslOf } from './sasl.ts'
-import type { TlsValues } from './tls.ts'
+import type { TlsOptions, TlsValues } from './tls.ts'
 import { tlsOptions } from './tls.ts'
 
 export const securityProtocols = ['PLAINTEXT', 'SSL', 'SASL_PLAINTEXT', 'SASL_SSL'] as const
@@ -17,8 +16,8 @@ export interface SecurityValues extends TlsValues, SaslValues {
 
 export interface Security {
   readonly protocol: SecurityProtocol
-  /** What `tls.connect` takes beside host, port and `servername`; undefined where the brokers speak no TLS. */
-  readonly tls: ConnectionOptions | undefined
+  /** Undefined where the brokers speak no TLS. */
+  readonly tls: TlsOptions | undefined
   readonly sasl: Sasl | undefined
 }
 

@@ -1,10 +1,10 @@
 // TLS from Kafka's `ssl.…` options, PEM only: what a client or a server of Node needs of them.
 import { X509Certificate } from 'node:crypto'
-import { readFileSync } from 'node:fs'
-import type { ConnectionOptions, SecureContextOptions } from 'node:tls'
+import { readFileSync, statSync } from 'node:fs'
+import type { ConnectionOptions, SecureContext, SecureContextOptions } from 'node:tls'
 import { createSecureContext } from 'node:tls'
 import type { ErrorDetails } from '../errors.ts'
-import { MillraceError, messageOf } from '../errors.ts'
+import { isMillraceError, MillraceError, messageOf } from '../errors.ts'
 
 /** Values by Kafka's names. Each is a path or PEM text; a location and the text in its place exclude one another. */
 export interface TlsValues {
@@ -49,14 +49,54 @@ export function secureContextOptions(values: TlsValues): SecureContextOptions {
   }
 }
 
+/** What `tls.connect` takes beside host, port and `servername`. */
+export interface TlsOptions extends ConnectionOptions {
+  /** Told when files that have changed were read again, with what is wrong where they are not used. */
+  onReload?: (fault?: MillraceError) => void
+}
+
+/** No more often are files looked at. By their paths, since secrets in Kubernetes are links that change. */
+const LOOK_EVERY_MS = 1_000
+
 /**
- * What `tls.connect` takes beside host, port and `servername`. Certificates are parsed once, here. Throws CONFIG_INVALID
- * that names the key.
+ * Reads the files, and again whenever `secureContext` is asked for, as for each new connection, and they have changed; what
+ * cannot be used then leaves the old ones in use. Throws CONFIG_INVALID that names the key.
  */
-export function tlsOptions(values: TlsValues): ConnectionOptions {
+export function tlsOptions(values: TlsValues): TlsOptions {
   const anyHost = values['ssl.endpoint.identification.algorithm'] === ''
-  const secureContext = createSecureContext(secureContextOptions(values))
-  return { secureContext, ...(anyHost && { checkServerIdentity: () => undefined }) }
+  const read = (): SecureContext => createSecureContext(secureContextOptions(values))
+  let state = stateOf(values)
+  let current = read()
+  let lookedAt = Date.now()
+  const options: TlsOptions = {
+    get secureContext() {
+      if (Math.abs(Date.now() - lookedAt) < LOOK_EVERY_MS) return current
+      lookedAt = Date.now()
+      const found = stateOf(values)
+      if (found === state) return current
+      state = found
+      try {
+        current = read()
+        options.onReload?.()
+      } catch (error) {
+        if (!isMillraceError(error)) throw error
+        options.onReload?.(error)
+      }
+      return current
+    },
+    ...(anyHost && { checkServerIdentity: () => undefined })
+  }
+  return options
+}
+
+/** Another whenever a file that is named has changed. */
+function stateOf(values: TlsValues): string {
+  return [values['ssl.truststore.location'], values['ssl.keystore.location']]
+    .map(file => {
+      const found = file === undefined ? undefined : statSync(file, { bigint: true, throwIfNoEntry: false })
+      return found === undefined ? '' : `${found.ino} ${found.size} ${found.mtimeNs}`
+    })
+    .join()
 }
 
 interface Block {

@@ -183,17 +183,18 @@ class PartitionCheck {
   ): Promise<SegmentManifest | null> {
     try {
       const reader = await SegmentReader.open(this.#archive.source(key))
+      const manifest = await reader.manifest()
       for (const fault of await reader.verify(predecessor)) this.#fault(key, fault.offset ?? offset, fault.message)
-      this.#found.notIndexed.push(...(reader.manifest.notIndexed ?? []))
-      if (streamId(reader.manifest) !== streamId(this.#found.stream)) {
-        const { clusterId, topic, topicId, partition } = reader.manifest
+      this.#found.notIndexed.push(...(manifest.notIndexed ?? []))
+      if (streamId(manifest) !== streamId(this.#found.stream)) {
+        const { clusterId, topic, topicId, partition } = manifest
         this.#fault(
           key,
           offset,
           `it belongs to partition ${partition} of topic ${topic} (${topicId}) of cluster ${clusterId}`
         )
       }
-      return reader.manifest
+      return manifest
     } catch (error) {
       this.#explain(error, key, offset)
       return null

@@ -2,7 +2,8 @@
 import { z } from 'zod'
 import { MillraceError } from '../errors.ts'
 
-export const SEGMENT_FORMAT_VERSION = 1
+/** What is written; version 1, without `search.filter`, is read too. */
+export const SEGMENT_FORMAT_VERSION = 2
 
 const offset = z.number().int().min(0)
 const sha256 = z.string().regex(/^[0-9a-f]{64}$/)
@@ -45,7 +46,7 @@ const notIndexedSchema = z.strictObject({
 const openTransactionSchema = z.strictObject({ producerId: offset, firstOffset: offset })
 
 const manifestSchema = z.strictObject({
-  formatVersion: z.literal(SEGMENT_FORMAT_VERSION),
+  formatVersion: z.literal([1, SEGMENT_FORMAT_VERSION]),
   clusterId: z.string(),
   topic: z.string(),
   topicId: z.string(),
@@ -100,10 +101,10 @@ export function parseManifest(json: string, segment: string): SegmentManifest {
     throw new MillraceError('SEGMENT_CORRUPT', `${segment}: segment.json is not JSON`, { cause })
   }
   const version = (value as { formatVersion?: unknown } | null)?.formatVersion
-  if (version !== SEGMENT_FORMAT_VERSION) {
+  if (version !== 1 && version !== SEGMENT_FORMAT_VERSION) {
     throw new MillraceError(
       'SEGMENT_CORRUPT',
-      `${segment}: format version ${JSON.stringify(version)}; this Millrace reads ${SEGMENT_FORMAT_VERSION}`,
+      `${segment}: format version ${JSON.stringify(version)}; this Millrace reads 1 and ${SEGMENT_FORMAT_VERSION}`,
       { hint: 'A newer Millrace may have written it.' }
     )
   }

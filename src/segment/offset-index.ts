@@ -62,10 +62,23 @@ export function positionFor(index: Buffer, baseOffset: number, offset: number): 
   return entry < 0 ? 0 : index.readInt32BE(entry + 4)
 }
 
+/** A position of the log that whatever holds `offset` does not reach beyond; infinite where only the log's end is known. */
+export function endFor(index: Buffer, baseOffset: number, offset: number): number {
+  const holding = INDEX_ENTRY + floorEntry(index, INDEX_ENTRY, at => baseOffset + index.readInt32BE(at) < offset)
+  const next = holding + INDEX_ENTRY
+  return next + INDEX_ENTRY <= index.length ? index.readInt32BE(next + 4) : Number.POSITIVE_INFINITY
+}
+
 /** An offset before which every batch's max timestamp is below `timestamp`. */
 export function offsetForTime(timeindex: Buffer, baseOffset: number, timestamp: number): number {
   const entry = floorEntry(timeindex, TIME_ENTRY, at => readInt64(timeindex, at) < timestamp)
   return entry < 0 ? baseOffset : baseOffset + timeindex.readInt32BE(entry + 8)
+}
+
+/** An offset whose batch has a max timestamp of `timestamp` or later; null where no batch of the log has. */
+export function offsetReaching(timeindex: Buffer, baseOffset: number, timestamp: number): number | null {
+  const entry = TIME_ENTRY + floorEntry(timeindex, TIME_ENTRY, at => readInt64(timeindex, at) < timestamp)
+  return entry + TIME_ENTRY <= timeindex.length ? baseOffset + timeindex.readInt32BE(entry + 8) : null
 }
 
 /** Where the last entry begins for which `holds` is true, all entries before it holding too; -1 for none. */

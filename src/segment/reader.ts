@@ -1,22 +1,25 @@
-// Opens a segment, from a file or a store alike, and reads manifest, batches, records and search index by ranges.
-import { isMillraceError, MillraceError, messageOf } from '../errors.ts'
+// Opens a segment, from a file or a store alike, and reads manifest, batches, records and search index by ranges. One range for
+// the table of contents, one for the two indexes and one of the log are enough to get to any offset or time.
+import { isMillraceError, MillraceError } from '../errors.ts'
 import { BATCH_HEADER_BYTES, CanonicalBatch } from '../kafka/batch.ts'
+import { readRecords } from '../kafka/read-records.ts'
 import type { KafkaRecord } from '../kafka/records.ts'
-import { leadingMember } from './gzip-member.ts'
 import type { SegmentManifest } from './manifest.ts'
 import { parseManifest } from './manifest.ts'
-import { positionFor } from './offset-index.ts'
+import { endFor, offsetForTime, offsetReaching, positionFor } from './offset-index.ts'
+import { once } from './once.ts'
 import type { RangeSource } from './range-source.ts'
 import { SearchIndex } from './search-index.ts'
-import { TAR_BLOCK, tarHeader } from './tar-format.ts'
 import type { Piece } from './tar-view.ts'
 import { TarView } from './tar-view.ts'
+import { TermFilter } from './term-filter.ts'
 import type { Predecessor, SegmentFault } from './verify.ts'
 import { verifySegment } from './verify.ts'
 import { memberNames } from './writer.ts'
 
 export type { RangeSource } from './range-source.ts'
 export { fileSource } from './range-source.ts'
+export { readManifest } from './read-manifest.ts'
 export type { Predecessor, SegmentFault } from './verify.ts'
 
 /** Offsets from `from` up to, not including, `to`. */
@@ -25,25 +28,48 @@ export interface OffsetWindow {
   readonly to?: number | undefined
 }
 
+/** Also times, in milliseconds since the epoch, from `fromTime` up to, not including, `toTime`. */
+export interface RecordWindow extends OffsetWindow {
+  readonly fromTime?: number | undefined
+  readonly toTime?: number | undefined
+}
+
+/** Kafka's indexes of the log. */
+export interface LogIndexes {
+  readonly index: Buffer
+  readonly timeindex: Buffer
+}
+
 /** Log bytes that are read at a time. */
 const READ_BYTES = 1024 * 1024
+/** The most that is read at first, to get to a batch in one read. */
+const FIRST_READ_BYTES = 16 * 1024 * 1024
 
 export class SegmentReader {
-  readonly manifest: SegmentManifest
+  readonly baseOffset: number
+  /** What the segment says of itself; read when first asked for, unless it was known. Throws SEGMENT_CORRUPT. */
+  readonly manifest: () => Promise<SegmentManifest>
+  /** Both indexes, in one read when first asked for. Throws SEGMENT_CORRUPT. */
+  readonly indexes: () => Promise<LogIndexes>
   readonly #tar: TarView
   readonly #names: ReturnType<typeof memberNames>
 
-  private constructor(tar: TarView, manifest: SegmentManifest) {
+  private constructor(tar: TarView, known: SegmentManifest | undefined) {
     this.#tar = tar
-    this.manifest = manifest
-    this.#names = memberNames(manifest.baseOffset)
+    this.baseOffset = Number(/^(\d{20})\.log$/.exec(tar.names[1] ?? '')?.[1])
+    if (!Number.isSafeInteger(this.baseOffset)) throw this.#corrupt('there is no log behind its first file')
+    this.#names = memberNames(this.baseOffset)
+    if (known !== undefined) this.#checkBase(known)
+    this.manifest = known === undefined ? once(() => this.#readManifest()) : async () => known
+    this.indexes = once(async () => {
+      const [index, timeindex] = await tar.readTogether(this.#names.index, this.#names.timeindex)
+      return { index, timeindex }
+    })
   }
 
-  /** Reads table of contents and manifest, unless that is known. Throws SEGMENT_CORRUPT, or what the source throws. */
+  /** Reads the table of contents, and nothing else. Throws SEGMENT_CORRUPT, or what the source throws. */
   static async open(source: RangeSource, known?: SegmentManifest): Promise<SegmentReader> {
-    const tar = await TarView.open(source)
-    const manifest = known ?? parseManifest((await tar.read('segment.json')).toString('utf8'), source.name)
-    return new SegmentReader(tar, manifest)
+    return new SegmentReader(await TarView.open(source), known)
   }
 
   get name(): string {
@@ -56,33 +82,69 @@ export class SegmentReader {
   }
 
   /** The batches that hold an offset of the window, verbatim, each with its CRC checked. Throws SEGMENT_CORRUPT. */
-  async *batches({ from = 0, to = Number.MAX_SAFE_INTEGER }: OffsetWindow = {}): AsyncGenerator<CanonicalBatch> {
-    const { baseOffset } = this.manifest
-    const start = from > baseOffset ? positionFor(await this.file('index'), baseOffset, from) : 0
-    for await (const { bytes, position } of this.rawBatches(start)) {
+  batches({ from = 0, to = Number.MAX_SAFE_INTEGER }: OffsetWindow = {}): AsyncGenerator<CanonicalBatch> {
+    return this.#batches(from, to)
+  }
+
+  /** As `batches`; the first read reaches `reach`, if the caller knows by where the first batch that it wants will come. */
+  async *#batches(from: number, to: number, reach?: number): AsyncGenerator<CanonicalBatch> {
+    const isAll = from <= this.baseOffset && to === Number.MAX_SAFE_INTEGER && reach === undefined
+    const stretch: LogStretch = isAll ? {} : await this.#stretch(from, to, reach ?? from)
+    for await (const { bytes, position } of this.rawBatches(stretch)) {
       const batch = this.parse(bytes, position)
-      if (batch.header.baseOffset >= to) return
-      if (batch.header.lastOffset >= from) yield batch
+      const { baseOffset, lastOffset } = batch.header
+      if (position > 0 && position === stretch.start && lastOffset > from) {
+        throw this.#corruptLog(position, `its index leads here for offset ${from}, and here is ${baseOffset}`)
+      }
+      if (baseOffset >= to) return
+      if (lastOffset >= from) yield batch
+      if (lastOffset >= to - 1) return
     }
   }
 
-  /** The records of the window, without those of control batches and of batches that are not indexed. Throws SEGMENT_CORRUPT. */
-  async *records(window: OffsetWindow = {}): AsyncGenerator<KafkaRecord> {
-    const { from = 0, to = Number.MAX_SAFE_INTEGER } = window
-    const notIndexed = new Set(this.manifest.notIndexed?.map(({ baseOffset }) => baseOffset))
-    for await (const batch of this.batches(window)) {
-      if (batch.header.isControl || notIndexed.has(batch.header.baseOffset)) continue
-      for (const record of this.#decode(batch)) if (record.offset >= from && record.offset < to) yield record
+  /** Where the log has a window, by its index: an end that is wrong only makes for other reads. */
+  async #stretch(from: number, to: number, reach: number): Promise<LogStretch> {
+    const { index } = await this.indexes()
+    const start = positionFor(index, this.baseOffset, from)
+    const size = this.#tar.sizeOf(this.#names.log)
+    if (start < 0 || (start > 0 && start >= size)) throw this.#corruptLog(start, `its index leads out of ${size} bytes`)
+    const first = Math.min(endFor(index, this.baseOffset, reach), start + FIRST_READ_BYTES)
+    return { start, first, end: endFor(index, this.baseOffset, to - 1) }
+  }
+
+  /**
+   * The records of the window, in offset order, read while they are asked for; without those of control batches, and of
+   * batches that cannot be read and are listed as not indexed. Throws SEGMENT_CORRUPT.
+   */
+  async *records(window: RecordWindow = {}): AsyncGenerator<KafkaRecord> {
+    const { from = 0, to = Number.MAX_SAFE_INTEGER, fromTime = -Infinity, toTime = Infinity } = window
+    let start = from
+    let reach: number | undefined
+    if (fromTime > -Infinity) {
+      const { timeindex } = await this.indexes()
+      const reaching = offsetReaching(timeindex, this.baseOffset, fromTime)
+      if (reaching === null && fromTime >= 0) return
+      start = Math.max(from, offsetForTime(timeindex, this.baseOffset, fromTime))
+      reach = Math.max(from, reaching ?? from)
+    }
+    // Nothing tells that no earlier time follows, so that only offsets end it.
+    for await (const batch of this.#batches(start, to, reach)) {
+      if (batch.header.isControl || batch.header.maxTimestamp < fromTime) continue
+      for (const record of await this.#recordsOf(batch)) {
+        const { offset, timestamp } = record
+        if (offset >= from && offset < to && timestamp >= fromTime && timestamp < toTime) yield record
+      }
     }
   }
 
-  /** The bytes of each batch from a position of the log on, by nothing but its length field. Throws SEGMENT_CORRUPT. */
-  async *rawBatches(start = 0): AsyncGenerator<{ bytes: Buffer; position: number }> {
-    const end = this.#tar.sizeOf(this.#names.log)
+  /** The bytes of each batch of a stretch of the log, and of what follows it, by nothing but its length field. Throws SEGMENT_CORRUPT. */
+  async *rawBatches(stretch: LogStretch = {}): AsyncGenerator<{ bytes: Buffer; position: number }> {
+    const { start = 0, first = 0, end = Infinity } = stretch
+    const logEnd = this.#tar.sizeOf(this.#names.log)
     let window: Buffer = Buffer.alloc(0)
     let position = start
     let fetched = start
-    while (position < end) {
+    while (position < logEnd) {
       const size = this.sizeAt(position, window)
       if (window.length >= BATCH_HEADER_BYTES && window.length >= size) {
         yield { bytes: window.subarray(0, size), position }
@@ -90,7 +152,8 @@ export class SegmentReader {
         position += size
         continue
       }
-      const upTo = Math.min(end, Math.max(fetched + READ_BYTES, position + size))
+      const next = Math.max(first, fetched + READ_BYTES)
+      const upTo = Math.min(logEnd, Math.max(fetched < end ? Math.min(next, end) : next, position + size))
       window = Buffer.concat([window, await this.#tar.read(this.#names.log, fetched, upTo)])
       fetched = upTo
     }
@@ -102,7 +165,7 @@ export class SegmentReader {
       return CanonicalBatch.fromWire(bytes).batch
     } catch (cause) {
       if (!isMillraceError(cause)) throw cause
-      throw this.#corrupt(position, cause.message, cause)
+      throw this.#corruptLog(position, cause.message, cause)
     }
   }
 
@@ -114,7 +177,7 @@ export class SegmentReader {
     const end = this.#tar.sizeOf(this.#names.log)
     const size = bytes.length >= BATCH_HEADER_BYTES ? bytes.readInt32BE(8) + 12 : BATCH_HEADER_BYTES
     if (size >= BATCH_HEADER_BYTES && position + size <= end) return size
-    throw this.#corrupt(position, `a batch of ${size} bytes does not fit the log of ${end}`)
+    throw this.#corruptLog(position, `a batch of ${size} bytes does not fit the log of ${end}`)
   }
 
   /** The stretches in which the log is stored. */
@@ -132,6 +195,12 @@ export class SegmentReader {
     return SearchIndex.open(await this.file('search'), this.name)
   }
 
+  /** What tells of a word that no record has it; null in format version 1. Throws SEGMENT_CORRUPT. */
+  async filter(): Promise<TermFilter | null> {
+    if (!this.#tar.names.includes(this.#names.filter)) return null
+    return TermFilter.from(await this.file('filter'), this.name)
+  }
+
   /** Re-reads everything and compares it with what the manifest says; see `verifySegment`. */
   verify(predecessor?: Predecessor): Promise<SegmentFault[]> {
     return verifySegment(this, predecessor)
@@ -142,70 +211,40 @@ export class SegmentReader {
     return this.#tar.checkTar()
   }
 
-  *#decode(batch: CanonicalBatch): Generator<KafkaRecord> {
-    try {
-      yield* batch.records()
-    } catch (cause) {
-      const where = `${this.name}: the batch at offset ${batch.header.baseOffset}`
-      throw new MillraceError('SEGMENT_CORRUPT', `${where}: ${messageOf(cause)}`, { cause })
-    }
+  async #recordsOf(batch: CanonicalBatch): Promise<Iterable<KafkaRecord>> {
+    const read = readRecords(batch)
+    if (!(read instanceof MillraceError)) return read
+    const { baseOffset } = batch.header
+    const { notIndexed = [] } = await this.manifest()
+    if (notIndexed.some(listed => listed.baseOffset === baseOffset)) return []
+    throw this.#corrupt(`the batch at offset ${baseOffset}: ${read.message}`, read)
   }
 
-  #corrupt(position: number, reason: string, cause?: unknown): MillraceError {
-    return new MillraceError('SEGMENT_CORRUPT', `${this.name}: log position ${position}: ${reason}`, { cause })
+  async #readManifest(): Promise<SegmentManifest> {
+    const manifest = parseManifest((await this.#tar.read(this.#names.manifest)).toString('utf8'), this.name)
+    this.#checkBase(manifest)
+    return manifest
+  }
+
+  #checkBase({ baseOffset }: SegmentManifest): void {
+    if (baseOffset === this.baseOffset) return
+    throw this.#corrupt(
+      `segment.json says that it begins at ${baseOffset}, its files that it does at ${this.baseOffset}`
+    )
+  }
+
+  #corruptLog(position: number, reason: string, cause?: unknown): MillraceError {
+    return this.#corrupt(`log position ${position}: ${reason}`, cause)
+  }
+
+  #corrupt(reason: string, cause?: unknown): MillraceError {
+    return new MillraceError('SEGMENT_CORRUPT', `${this.name}: ${reason}`, { cause })
   }
 }
 
-/** What most manifests need, compressed, with room to spare. */
-const MANIFEST_READ_BYTES = 16 * 1024
-const MAX_MANIFEST_READ_BYTES = 64 * 1024 * 1024
-/** Where the size stands in a tar header: eleven octal digits. */
-const TAR_SIZE = { start: 124, end: 135 } as const
-
-/**
- * Reads only the manifest, which is the first file of the tar and alone in its gzip members: one request for most.
- * Throws SEGMENT_CORRUPT, or what the source throws.
- */
-export async function readManifest(source: RangeSource): Promise<SegmentManifest> {
-  const corrupt = (reason: string, cause?: unknown): MillraceError =>
-    new MillraceError('SEGMENT_CORRUPT', `${source.name}: segment.json at its start: ${reason}`, {
-      cause,
-      hint: 'It is cut off or damaged, or it is not a segment of Millrace.'
-    })
-  for (let bytes = MANIFEST_READ_BYTES; bytes <= MAX_MANIFEST_READ_BYTES; bytes *= 16) {
-    const head = await source.get(0, bytes)
-    let json: string | undefined
-    try {
-      json = firstFile(head, 'segment.json')
-    } catch (cause) {
-      throw corrupt(messageOf(cause), cause)
-    }
-    if (json !== undefined) return parseManifest(json, source.name)
-    if (head.length < bytes) throw corrupt('it is cut off')
-  }
-  throw corrupt(`it takes more than ${MAX_MANIFEST_READ_BYTES} bytes`)
-}
-
-/** The contents of the first file of a tar.gz; undefined where `head` does not reach to its end. Throws RangeError. */
-function firstFile(head: Buffer, name: string): string | undefined {
-  const parts: Buffer[] = []
-  let size: number | undefined
-  for (let at = 0, inflated = 0; size === undefined || inflated < TAR_BLOCK + size; ) {
-    const member = leadingMember(head.subarray(at), MAX_MANIFEST_READ_BYTES)
-    if (member === undefined) return undefined
-    parts.push(member.contents)
-    at += member.bytes
-    inflated += member.contents.length
-    size ??= sizeIn(member.contents, name)
-  }
-  return Buffer.concat(parts).toString('utf8', TAR_BLOCK, TAR_BLOCK + size)
-}
-
-/** The size that a tar header states, which must be the header of this file. */
-function sizeIn(tar: Buffer, name: string): number {
-  const size = Number.parseInt(tar.toString('latin1', TAR_SIZE.start, TAR_SIZE.end), 8)
-  if (!(size <= MAX_MANIFEST_READ_BYTES) || !tar.subarray(0, TAR_BLOCK).equals(tarHeader(name, size))) {
-    throw new RangeError('there is another file, or none')
-  }
-  return size
+/** Positions of the log: from where to read, how far at once, and where to stop before the next read. */
+interface LogStretch {
+  readonly start?: number
+  readonly first?: number
+  readonly end?: number
 }

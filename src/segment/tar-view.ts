@@ -28,6 +28,9 @@ interface Chunk {
  */
 const MAX_GROWTH = 100
 
+/** Fewer are inflated at once, which takes less than the way to another thread and back. */
+const MANY_CHUNKS = 4
+
 export class TarView {
   readonly name: string
   readonly #source: RangeSource
@@ -56,6 +59,11 @@ export class TarView {
     return new TarView(source, toc.members, chunks)
   }
 
+  /** Its files, in the order in which they lie in it. */
+  get names(): readonly string[] {
+    return [...this.#members.keys()]
+  }
+
   /** The size of one of its files. Throws SEGMENT_CORRUPT when there is no such file. */
   sizeOf(member: string): number {
     return this.#member(member).size
@@ -65,6 +73,13 @@ export class TarView {
   async read(member: string, from = 0, to = Number.MAX_SAFE_INTEGER): Promise<Buffer> {
     const { offset, size } = this.#member(member)
     return await this.#range(offset + from, offset + Math.min(to, size))
+  }
+
+  /** Two of its files, the second behind the first, in one request. Throws SEGMENT_CORRUPT. */
+  async readTogether(first: string, second: string): Promise<[Buffer, Buffer]> {
+    const [a, b] = [this.#member(first), this.#member(second)]
+    const bytes = await this.#range(a.offset, b.offset + b.size)
+    return [bytes.subarray(0, a.size), bytes.subarray(b.offset - a.offset)]
   }
 
   /** What a file is stored in, in order. Throws SEGMENT_CORRUPT when there is no such file. */
@@ -88,9 +103,7 @@ export class TarView {
     const bytes = this.#source.get(first, chunks.at(-1)!.fileEnd)
     return chunks.map(async chunk => {
       const compressed = (await bytes).subarray(chunk.fileStart - first, chunk.fileEnd - first)
-      const contents = await inflateMember(compressed, chunk.end - chunk.start).catch(cause => {
-        throw this.#damaged(chunk, messageOf(cause), cause)
-      })
+      const contents = await this.#inflate(compressed, chunk)
       return contents.subarray(Math.max(0, offset - chunk.start), Math.min(offset + size, chunk.end) - chunk.start)
     })
   }
@@ -119,10 +132,13 @@ export class TarView {
       throw this.#corrupt(`${compressed} bytes from byte ${first.fileStart} on claim to inflate to ${end - start}`)
     }
     const bytes = await this.#source.get(first.fileStart, fileEnd)
-    const parts = chunks.map(chunk =>
-      this.#unzip(bytes.subarray(chunk.fileStart - first.fileStart, chunk.fileEnd - first.fileStart), chunk)
+    const part = (chunk: Chunk) => bytes.subarray(chunk.fileStart - first.fileStart, chunk.fileEnd - first.fileStart)
+    // A search index has many: in other threads they are inflated side by side, and nobody here has to wait.
+    const isLong = chunks.length >= MANY_CHUNKS
+    const inflating = chunks.map(chunk =>
+      isLong ? this.#inflate(part(chunk), chunk) : this.#unzip(part(chunk), chunk)
     )
-    return Buffer.concat(parts).subarray(start - first.start, end - first.start)
+    return Buffer.concat(await Promise.all(inflating)).subarray(start - first.start, end - first.start)
   }
 
   #chunksBetween(start: number, end: number): readonly Chunk[] {
@@ -133,6 +149,14 @@ export class TarView {
     const member = this.#members.get(name)
     if (member === undefined) throw this.#corrupt(`has no file ${name}`)
     return member
+  }
+
+  async #inflate(bytes: Buffer, chunk: Chunk): Promise<Buffer> {
+    try {
+      return await inflateMember(bytes, chunk.end - chunk.start)
+    } catch (cause) {
+      throw this.#damaged(chunk, messageOf(cause), cause)
+    }
   }
 
   #unzip(bytes: Buffer, chunk: Chunk): Buffer {

@@ -1,11 +1,14 @@
 // Re-reads a segment, every byte of it: every CRC, every count and hash, all indexes, against its manifest.
 import { createHash } from 'node:crypto'
+import { isDeepStrictEqual } from 'node:util'
 import { isMillraceError, MillraceError, messageOf } from '../errors.ts'
 import { CanonicalBatch } from '../kafka/batch.ts'
 import { NO_RECORDS, readRecords } from '../kafka/read-records.ts'
 import type { SegmentManifest } from './manifest.ts'
 import type { SearchIndex } from './search-index.ts'
+import { SpanTally } from './spans.ts'
 import { Tally } from './tally.ts'
+import type { TermFilter } from './term-filter.ts'
 import { encodeTxnIndex } from './txn-index.ts'
 
 export interface SegmentFault {
@@ -16,10 +19,11 @@ export interface SegmentFault {
 
 /** What is verified; a SegmentReader is one. */
 export interface VerifiableSegment {
-  readonly manifest: SegmentManifest
+  manifest(): Promise<SegmentManifest>
   rawBatches(): AsyncGenerator<{ bytes: Buffer; position: number }>
   file(kind: 'index' | 'timeindex' | 'txnindex'): Promise<Buffer>
   searchIndex(): Promise<SearchIndex>
+  filter(): Promise<TermFilter | null>
   /** Checks the tar around the files. */
   checkTar(): Promise<void>
 }
@@ -36,7 +40,7 @@ export type Predecessor = Pick<SegmentManifest, 'chainSha256' | 'openTransaction
  */
 export async function verifySegment(segment: VerifiableSegment, predecessor?: Predecessor): Promise<SegmentFault[]> {
   const faults: SegmentFault[] = []
-  const { manifest } = segment
+  const manifest = await segment.manifest()
   const tally = new Tally({
     ...manifest,
     previousChainSha256: predecessor?.chainSha256 ?? null,
@@ -110,13 +114,37 @@ export async function verifySegment(segment: VerifiableSegment, predecessor?: Pr
     using search = await segment.searchIndex()
     search.check()
     const indexed = new Places()
-    for (const record of search.records()) indexed.add(record)
+    const spans = new SpanTally()
+    for (const record of search.records()) {
+      indexed.add(record)
+      spans.add(record)
+    }
     if (expected && !indexed.equals(inLog)) {
       faults.push({ message: `search.db is not of this log: it has ${indexed.count} records, the log ${inLog.count}` })
     }
+    const filter = await segment.filter()
+    if (manifest.formatVersion === 1) {
+      if (filter !== null) faults.push({ message: 'search.filter: format version 1 has none' })
+      return
+    }
+    if (!isDeepStrictEqual(search.spans(), spans.spans())) {
+      faults.push({ message: 'search.db has spans that are not those of its records' })
+    }
+    const missing = missingWord(search, filter)
+    if (missing !== undefined) faults.push({ message: `search.filter: it lacks ${missing}, which search.db has` })
   })
   await attempt(() => segment.checkTar())
   return faults
+}
+
+/** A word of an index which its filter says that no record has. */
+function missingWord(search: SearchIndex, filter: TermFilter | null): string | undefined {
+  if (filter === null) return 'every word'
+  for (const page of search.wordPages()) {
+    const missing = filter.firstMissing(page)
+    if (missing !== undefined) return JSON.stringify(missing)
+  }
+  return undefined
 }
 
 /** Offsets and timestamps of records, of which only the digest is kept. */

@@ -45,7 +45,8 @@ export function memberNames(baseOffset: number) {
     index: `${base}.index`,
     timeindex: `${base}.timeindex`,
     txnindex: `${base}.txnindex`,
-    search: 'search.db'
+    search: 'search.db',
+    filter: 'search.filter'
   } as const
 }
 
@@ -83,6 +84,7 @@ interface WrittenParts {
   readonly index: Buffer
   readonly timeindex: Buffer
   readonly txnindex: Buffer
+  readonly filter: Buffer
   readonly batches: { baseOffset: number; lastOffset: number; crc: number }[]
 }
 
@@ -103,6 +105,7 @@ function writeParts(
   const batches: WrittenParts['batches'] = []
   const rewrittenByBroker: SegmentManifest['rewrittenByBroker'] = []
   const notIndexed: NotIndexed[] = []
+  let filter: Buffer
   try {
     for (const { batch: given, fromBroker } of source) {
       const read = given.header.isControl ? NO_RECORDS : readRecords(given, maxDecompressedBytes)
@@ -118,6 +121,7 @@ function writeParts(
       for (let at = 0; at < wire.length; ) at += writeSync(log, wire, at)
       batches.push({ baseOffset, lastOffset, crc })
     }
+    filter = search.filter()
     search.finish()
   } finally {
     closeSync(log)
@@ -133,12 +137,12 @@ function writeParts(
     ...(notIndexed.length > 0 && { notIndexed }),
     createdBy
   }
-  return { manifest, ...indexes, batches }
+  return { manifest, ...indexes, filter, batches }
 }
 
 function writeTar(
   baseOffset: number,
-  { manifest, index, timeindex, txnindex }: WrittenParts,
+  { manifest, index, timeindex, txnindex, filter }: WrittenParts,
   logFile: string,
   searchFile: string,
   tarFile: string
@@ -152,6 +156,7 @@ function writeTar(
     tar.add(names.timeindex, timeindex)
     tar.add(names.txnindex, txnindex)
     addFile(tar, names.search, searchFile)
+    tar.add(names.filter, filter)
     return tar.finish()
   } catch (error) {
     tar.close()

@@ -61,7 +61,8 @@ async function expectBrokersLog(archiveFolder: string, topic: string, partition:
   expect(files).toEqual([
     'segment.json',
     ...['log', 'index', 'timeindex', 'txnindex'].map(kind => `${base}.${kind}`),
-    'search.db'
+    'search.db',
+    'search.filter'
   ])
   const [brokersFile] = await useKafka().segmentFiles(topic, partition)
   const archived = await logWithoutEpochs(join(temp.path, `${base}.log`))

@@ -133,7 +133,8 @@ with tarfile.open(sys.argv[1], 'r:gz') as tar:
     expect(JSON.parse(members!)).toEqual([
       ['segment.json', expect.any(Number)],
       ...KINDS.map(kind => [`${BASE}.${kind}`, broker[kind].length]),
-      ['search.db', expect.any(Number)]
+      ['search.db', expect.any(Number)],
+      ['search.filter', expect.any(Number)]
     ])
     expect(sha256).toBe(manifest.logSha256)
   })

@@ -2,6 +2,7 @@
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
+import { MillraceError } from '../../src/errors.ts'
 import { readInt64 } from '../../src/kafka/cursor.ts'
 import { readRecords } from '../../src/kafka/read-records.ts'
 import type { SegmentManifest } from '../../src/segment/manifest.ts'
@@ -38,7 +39,10 @@ describe.each(unreadable)('%s', (_, make, reason) => {
     expect(manifest.notIndexed).toEqual([{ baseOffset: 3, lastOffset: 4, reason: expect.stringContaining(reason) }])
     expect(manifest.rewrittenByBroker).toEqual([])
     expect(await reader.file('log')).toEqual(Buffer.concat(batches.map(each => each.toWire())))
-    expect((await collect(reader.records())).map(({ offset }) => offset)).toEqual([0, 1, 2, 5, 6])
+    // What only the writer's limit kept from being read can be read by others.
+    const isReadable = !(readRecords(bad) instanceof MillraceError)
+    const offsets = [0, 1, 2, ...(isReadable ? [3, 4] : []), 5, 6]
+    expect((await collect(reader.records())).map(({ offset }) => offset)).toEqual(offsets)
     using search = await reader.searchIndex()
     expect([...search.records()].map(({ offset }) => offset)).toEqual([0, 1, 2, 5, 6])
     expect(await reader.verify(null)).toEqual([])
@@ -67,10 +71,11 @@ describe.each(unreadable)('%s', (_, make, reason) => {
 /** Verifies the same bytes under another manifest. */
 function verifyWith(reader: SegmentReader, manifest: { [K in keyof SegmentManifest]: SegmentManifest[K] | undefined }) {
   const segment: VerifiableSegment = {
-    manifest: manifest as SegmentManifest,
+    manifest: async () => manifest as SegmentManifest,
     rawBatches: () => reader.rawBatches(),
     file: kind => reader.file(kind),
     searchIndex: () => reader.searchIndex(),
+    filter: () => reader.filter(),
     checkTar: () => reader.checkTar()
   }
   return verifySegment(segment, null)

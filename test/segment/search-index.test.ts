@@ -1,4 +1,5 @@
 // search.db: what is found in it, and what is refused as one.
+import { readFile } from 'node:fs/promises'
 import Database from 'better-sqlite3'
 import { expect, test } from 'vitest'
 import { SearchIndex, SearchIndexBuilder } from '../../src/segment/search-index.ts'
@@ -74,6 +75,18 @@ test.for([
       (SELECT 1, 1 UNION ALL SELECT offset + 1, 1 FROM r) SELECT * FROM r`)
   ],
   [
+    'a column that is computed',
+    () =>
+      database(`${text}; CREATE TABLE record (offset INTEGER PRIMARY KEY, timestamp AS (length(zeroblob(1000000000))))`)
+  ],
+  ['a table of something else', () => database(`${text}; ${record1}; CREATE TABLE other (x)`)],
+  ['an index', () => database(`${text}; ${record1}; CREATE INDEX i ON record (abs(timestamp))`)],
+  ['a virtual table', () => database(`${text}; ${record1}; CREATE VIRTUAL TABLE text_more USING fts5(x)`)],
+  [
+    'a table of spans that is a view',
+    () => database(`${text}; ${record1}; CREATE VIEW span AS SELECT 1 AS first, 1 AS min_timestamp, 1 AS max_timestamp`)
+  ],
+  [
     'a trigger',
     () =>
       database(`${text}; CREATE TABLE record (offset INTEGER PRIMARY KEY, timestamp);
@@ -89,6 +102,43 @@ test.for([
   )
 })
 
+test('its tables are those of docs/formats.md', async () => {
+  const docs = await readFile(new URL('../../docs/formats.md', import.meta.url), 'utf8')
+  const documented = new Database(':memory:')
+  documented.exec(/### search\.db\n\n```sql\n([^`]+)```/.exec(docs)![1]!)
+  await using folder = await tempFolder('search')
+  new SearchIndexBuilder(`${folder.path}/search.db`).finish()
+  const written = new Database(`${folder.path}/search.db`)
+  const [a, b] = [documented, written].map(db => {
+    const tables = db.prepare('SELECT name, sql FROM sqlite_schema ORDER BY name').all() as {
+      name: string
+      sql: string
+    }[]
+    db.close()
+    return tables.map(({ name, sql }) => [name, sql.replaceAll(/\s+/g, ' ')])
+  })
+  expect(a).toEqual(b)
+})
+
+test('words and spans that no writer has stored are left out, or refused', () => {
+  const word =
+    'CREATE TABLE word (kind TEXT, word TEXT, records INTEGER NOT NULL, PRIMARY KEY (kind, word)) WITHOUT ROWID'
+  const rows = `('term', 'good', 3), ('term', x'00ff', 2), ('term', 'many', 'many'), ('other', 'kind', 1), ('header', 'h', 9)`
+  const span =
+    'CREATE TABLE span (first INTEGER PRIMARY KEY, min_timestamp INTEGER NOT NULL, max_timestamp INTEGER NOT NULL)'
+  const make = (spans: string): Buffer =>
+    database(`${text}; ${record1}; ${word}; ${span}; INSERT INTO word VALUES ${rows};
+      INSERT INTO record VALUES (7, 1); INSERT INTO span VALUES ${spans}`)
+  using index = SearchIndex.open(make('(7, 1, 1)'), 'some/segment')
+  expect(index.words().map(each => each.word)).toEqual(['h', 'good'])
+  expect(index.spans()).toEqual([{ from: 7, to: 8, minTimestamp: 1, maxTimestamp: 1 }])
+  for (const wrong of ['(7, 2, 1)', '(8, 1, 1)', `(7, 'a', 1)`]) {
+    using index = SearchIndex.open(make(wrong), 'some/segment')
+    expect(() => index.spans(), wrong).toThrow(/^some\/segment: search\.db: its span from \d on cannot be$/)
+  }
+})
+
+const record1 = 'CREATE TABLE record (offset INTEGER PRIMARY KEY, timestamp INTEGER NOT NULL)'
 const text = `CREATE VIRTUAL TABLE text USING fts5(key, value, headers, content = '')`
 
 function database(sql: string): Buffer {

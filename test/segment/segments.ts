@@ -1,11 +1,17 @@
 // Batches and segments for the tests of src/segment: made of records by the codec, or by hand where a producer would need
 // a transaction.
+import { hash } from 'node:crypto'
+import { readFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { gunzipSync } from 'node:zlib'
 import { crc32c } from '@node-rs/crc32'
 import type { EncodeOptions } from '../../src/kafka/batch.ts'
 import { CanonicalBatch, encodeBatch } from '../../src/kafka/batch.ts'
 import type { KafkaRecord } from '../../src/kafka/records.ts'
+import { GzipTarWriter } from '../../src/segment/gzip-tar.ts'
 import type { RangeSource } from '../../src/segment/reader.ts'
 import type { SegmentBatch, SegmentPlan } from '../../src/segment/writer.ts'
+import { tempFolder } from '../support/temp.ts'
 
 export const START = 1_764_000_000_000
 
@@ -95,8 +101,58 @@ export function bytesSource(bytes: Buffer, name = 'segment-under-test'): RangeSo
   }
 }
 
+/** A segment elsewhere, of which is noted how many bytes are read at a time. */
+export function counted(source: RangeSource): RangeSource & { readonly reads: number[] } {
+  const reads: number[] = []
+  const noted = (data: Buffer): Buffer => {
+    reads.push(data.length)
+    return data
+  }
+  return {
+    name: source.name,
+    reads,
+    get: async (start, end) => noted(await source.get(start, end)),
+    async tail(bytes) {
+      const { data, size } = await source.tail(bytes)
+      return { data: noted(data), size }
+    }
+  }
+}
+
 export async function collect<T>(items: AsyncIterable<T>): Promise<T[]> {
   const all: T[] = []
   for await (const item of items) all.push(item)
   return all
+}
+
+/** All of a record, in a short text: comparing a thousand large buffers takes minutes. */
+export function digest({ offset, timestamp, key, value, headers }: KafkaRecord): string {
+  const [ofKey, ofValue] = [key, value].map(digestOf)
+  return JSON.stringify({
+    offset,
+    timestamp,
+    ofKey,
+    ofValue,
+    headers: headers.map(([name, part]) => [name, digestOf(part)])
+  })
+}
+
+function digestOf(bytes: Buffer | null): string | null {
+  return bytes === null ? null : hash('sha256', bytes)
+}
+
+/** A segment file with these contents in place of its own, in a well-formed container. */
+export async function forged(contents: Record<string, Buffer>, original: string): Promise<Buffer> {
+  await using folder = await tempFolder('forged')
+  const tar = gunzipSync(await readFile(original))
+  const writer = new GzipTarWriter(join(folder.path, 'f.tar.gz'))
+  for (let at = 0; tar[at] !== 0; ) {
+    const name = tar.toString('latin1', at, at + 100).replace(/\0.*/, '')
+    const size = Number.parseInt(tar.toString('latin1', at + 124, at + 135), 8)
+    const kind = name.replace(/^\d+\./, '')
+    writer.add(name, contents[kind] ?? tar.subarray(at + 512, at + 512 + size))
+    at += 512 + Math.ceil(size / 512) * 512
+  }
+  writer.finish()
+  return await readFile(join(folder.path, 'f.tar.gz'))
 }

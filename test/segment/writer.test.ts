@@ -26,7 +26,7 @@ test('the manifest says what is in the log', async () => {
   const result = await write({ baseOffset: 5, nextOffset: 11, gaps }, fetched(...batches))
   const log = Buffer.concat(batches.map(each => each.toWire()))
   expect(result.manifest).toEqual({
-    formatVersion: 1,
+    formatVersion: 2,
     clusterId: 'test-cluster',
     topic: 'orders',
     topicId: plan.topicId,
@@ -191,7 +191,8 @@ test('a manifest is parsed strictly, and a later format by its number', async ()
   const { manifest } = await write({ nextOffset: 3 }, captured(batch(0, 3)))
   const parse = (changes: object) => () => parseManifest(JSON.stringify({ ...manifest, ...changes }), 'some/segment')
   expect(parse({})()).toEqual(manifest)
-  expect(parse({ formatVersion: 2 })).toThrow(/^some\/segment: format version 2; this Millrace reads 1$/)
+  expect(parse({ formatVersion: 1 })()).toEqual({ ...manifest, formatVersion: 1 })
+  expect(parse({ formatVersion: 3 })).toThrow(/^some\/segment: format version 3; this Millrace reads 1 and 2$/)
   expect(parse({ gaps: [{ from: 0, to: 1, reason: 'lost' }] })).toThrow(/some\/segment.*gaps\.0\.reason/)
   expect(parse({ baseOffset: -1 })).toThrow(/baseOffset/)
   expect(parse({ extra: 1 })).toThrow(expect.objectContaining({ code: 'SEGMENT_CORRUPT' }))

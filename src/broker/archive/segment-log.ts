@@ -16,9 +16,9 @@ import { firstSince } from './taken.ts'
 /** Pieces that are fetched in one request: a MiB of log, as much as a consumer asks for at a time by default. */
 const RUN = 4
 
-/** What an open segment takes: table of contents and manifest, and the index, of which Kafka has an entry every 4 KiB. */
+/** What an open segment takes: table of contents and manifest, and the indexes, with 20 bytes for each 4 KiB of the log. */
 const OPEN_BYTES = 64 * 1024
-const LOG_BYTES_PER_OPEN_BYTE = 256
+const LOG_BYTES_PER_OPEN_BYTE = 200
 
 export class SegmentLog {
   readonly #reader: SegmentReader
@@ -26,7 +26,6 @@ export class SegmentLog {
   /** Also the keys under which they are cached. */
   readonly #pieces: readonly Piece[]
   readonly #end: number
-  #index: Promise<Buffer> | null = null
 
   private constructor(reader: SegmentReader, cache: ByteCache) {
     this.#reader = reader
@@ -59,8 +58,8 @@ export class SegmentLog {
 
   /** The first record whose timestamp is not below `timestamp`. Throws as `open` does. */
   async firstSince(timestamp: number): Promise<TimedOffset | null> {
-    const times = await this.#reader.file('timeindex')
-    let position = await this.#positionOf(offsetForTime(times, this.#reader.manifest.baseOffset, timestamp))
+    const { timeindex } = await this.#reader.indexes()
+    let position = await this.#positionOf(offsetForTime(timeindex, this.#reader.baseOffset, timestamp))
     while (position < this.#end) {
       const batch = await this.#batchAt(position)
       position += batch.header.sizeInBytes
@@ -79,12 +78,10 @@ export class SegmentLog {
   }
 
   async #positionOf(offset: number): Promise<number> {
-    const { baseOffset } = this.#reader.manifest
+    const { baseOffset } = this.#reader
     if (offset <= baseOffset) return 0
-    this.#index ??= this.#reader.file('index')
-    // A failure is not remembered.
-    this.#index.catch(() => (this.#index = null))
-    return positionFor(await this.#index, baseOffset, offset)
+    const { index } = await this.#reader.indexes()
+    return positionFor(index, baseOffset, offset)
   }
 
   async #batchAt(position: number): Promise<CanonicalBatch> {

@@ -1,7 +1,7 @@
 // A partition's archive is the walk through its segments; here it is walked, begun and appended to. The store is the lock:
 // every object is put if absent and none is ever overwritten, so of several workers exactly one wins each place.
 import { createHash } from 'node:crypto'
-import { z } from 'zod'
+import { mapAtOnce } from '../at-once.ts'
 import { isMillraceError, MillraceError } from '../errors.ts'
 import type { SegmentManifest } from '../segment/manifest.ts'
 import type { RangeSource } from '../segment/reader.ts'
@@ -9,28 +9,17 @@ import { readManifest, SegmentReader } from '../segment/reader.ts'
 import type { SegmentResult } from '../segment/writer.ts'
 import type { StreamKey } from '../wal/stream.ts'
 import type { ArchivedBatch, Catalog } from './catalog.ts'
-import { extraKey, parseKey, parseObjectName, partitionPrefix, rootKey, segmentKey } from './layout.ts'
+import { extraKey, parseKey, partitionPrefix, rootKey, segmentKey } from './layout.ts'
+import type { Listing, PlacedObject } from './listing.ts'
+import { ListingBuilder } from './listing.ts'
+import type { Root } from './root.ts'
+import { ARCHIVE_FORMAT_VERSION, MERGE_BYTES, parseRoot } from './root.ts'
 import type { ObjectInfo, ObjectStore } from './store-contract.ts'
 
-export const ARCHIVE_FORMAT_VERSION = 1
+export type { Listing, PlacedObject } from './listing.ts'
+export type { Root } from './root.ts'
 
-/** Segments are merged up to this size; it stands in the root so that all mergers agree. */
-const MERGE_BYTES = 256 * 1024 * 1024
-
-const rootSchema = z.strictObject({
-  formatVersion: z.literal(ARCHIVE_FORMAT_VERSION),
-  clusterId: z.string(),
-  topic: z.string(),
-  topicId: z.string(),
-  partition: z.number().int(),
-  baseOffset: z.number().int(),
-  mergeBytes: z.number().int(),
-  createdAt: z.string(),
-  createdBy: z.string()
-})
-
-/** `root.json`: where a partition's archive begins. */
-export type Root = z.infer<typeof rootSchema>
+const MANIFESTS_AT_ONCE = 8
 
 /** One segment that the walk reaches. */
 export interface Link {
@@ -52,21 +41,8 @@ export interface Chain {
   readonly unreached: readonly PlacedObject[]
 }
 
-/** A segment by its name alone. */
-export interface PlacedObject extends ObjectInfo {
-  readonly offset: number
-}
-
-/** What the names of a partition's objects say. */
-export interface Listing {
-  readonly hasRoot: boolean
-  /** The highest trim; 0 without any. */
-  readonly trim: number
-  /** By the offset at which they begin. */
-  readonly segments: ReadonlyMap<number, PlacedObject>
-  readonly merged: ReadonlyMap<number, PlacedObject>
-  readonly extras: readonly ObjectInfo[]
-}
+/** What those need who only read. */
+export type ReadableArchive = Pick<Archive, 'partitions' | 'listings' | 'walk' | 'readRoot' | 'source'>
 
 export class Archive implements AsyncDisposable {
   readonly store: ObjectStore
@@ -79,31 +55,40 @@ export class Archive implements AsyncDisposable {
 
   /** Every partition that the archive has anything of, in key order. */
   async *partitions(): AsyncGenerator<StreamKey> {
-    let last = ''
-    for await (const { key } of this.store.list('')) {
-      const parsed = parseKey(key)
-      if (!parsed || partitionPrefix(parsed.stream) === last) continue
-      last = partitionPrefix(parsed.stream)
-      yield parsed.stream
+    for await (const { stream } of this.listings()) yield stream
+  }
+
+  /** The same with what the names of its objects say: one listing of the whole archive, and nothing is opened. */
+  async *listings(): AsyncGenerator<{ stream: StreamKey; listing: Listing }> {
+    let last: { stream: StreamKey; listing: ListingBuilder; prefix: string } | undefined
+    for await (const object of this.store.list('')) {
+      const parsed = parseKey(object.key)
+      if (!parsed) continue
+      const prefix = partitionPrefix(parsed.stream)
+      if (last?.prefix !== prefix) {
+        if (last !== undefined) yield last
+        last = { stream: parsed.stream, listing: new ListingBuilder(), prefix }
+      }
+      last.listing.add(parsed.name, object)
     }
+    if (last !== undefined) yield last
   }
 
   /**
-   * Follows a partition's segments from its root, or its highest trim, to the end.
+   * Follows a partition's segments from its root, or its highest trim, to the end. A listing that is fresh is not made again.
    * Throws ARCHIVE_CORRUPT when a segment does not lead on, SEGMENT_CORRUPT when one cannot be read.
    */
-  async walk(stream: StreamKey): Promise<Chain> {
+  async walk(stream: StreamKey, listing?: Listing): Promise<Chain> {
     try {
-      return await this.#walkOnce(stream)
+      return await this.#walkOnce(stream, listing ?? (await this.list(stream)))
     } catch (error) {
       // Something was merged or trimmed between the listing and the reading: the second walk sees what took its place.
-      if (isMillraceError(error, 'OBJECT_MISSING')) return this.#walkOnce(stream)
+      if (isMillraceError(error, 'OBJECT_MISSING')) return this.#walkOnce(stream, await this.list(stream))
       throw error
     }
   }
 
-  async #walkOnce(stream: StreamKey): Promise<Chain> {
-    const listing = await this.list(stream)
+  async #walkOnce(stream: StreamKey, listing: Listing): Promise<Chain> {
     const { segments, merged, extras } = listing
     const links: Link[] = []
     const unreached = new Map([...segments.values(), ...merged.values()].map(object => [object.key, object]))
@@ -111,6 +96,7 @@ export class Archive implements AsyncDisposable {
     if (!listing.hasRoot) return { ...chain, root: null, end: 0, unreached: [...unreached.values()] }
     const root = await this.readRoot(stream)
     let end = Math.max(root.baseOffset, listing.trim)
+    await this.#fetchManifests([...merged.values(), ...segments.values()].filter(({ offset }) => offset >= end))
     for (;;) {
       const object = merged.get(end) ?? segments.get(end)
       if (object === undefined) return { ...chain, root, end, unreached: [...unreached.values()] }
@@ -127,33 +113,25 @@ export class Archive implements AsyncDisposable {
     }
   }
 
+  /** Has the catalog know the manifests that a walk will ask for: several at a time, since each costs a round trip. */
+  async #fetchManifests(objects: readonly PlacedObject[]): Promise<void> {
+    const unknown = objects.filter(({ key, size }) => this.#catalog.get(key)?.size !== size)
+    // What fails here may be a leftover; else it fails again where it is needed.
+    await mapAtOnce(unknown, MANIFESTS_AT_ONCE, object => this.manifest(object).catch(() => null))
+  }
+
   /** Lists a partition's objects and opens none of them. */
   async list(stream: StreamKey): Promise<Listing> {
     const prefix = partitionPrefix(stream)
-    const segments = new Map<number, PlacedObject>()
-    const merged = new Map<number, PlacedObject>()
-    const extras: ObjectInfo[] = []
-    let hasRoot = false
-    let trim = 0
-    for await (const object of this.store.list(prefix)) {
-      const name = parseObjectName(object.key.slice(prefix.length))
-      if (name?.kind === 'root') hasRoot = true
-      else if (name?.kind === 'segment') segments.set(name.offset, { ...object, offset: name.offset })
-      else if (name?.kind === 'merged') merged.set(name.offset, { ...object, offset: name.offset })
-      else if (name?.kind === 'trim') trim = Math.max(trim, name.offset)
-      else if (name?.kind === 'extra') extras.push(object)
-    }
-    return { hasRoot, trim, segments, merged, extras }
+    const listing = new ListingBuilder()
+    for await (const object of this.store.list(prefix)) listing.add(object.key.slice(prefix.length), object)
+    return listing
   }
 
   /** Reads `root.json`. Throws ARCHIVE_CORRUPT, OBJECT_MISSING. */
   async readRoot(stream: StreamKey): Promise<Root> {
     const key = rootKey(stream)
-    const parsed = rootSchema.safeParse(parseJson(await this.store.get(key)))
-    if (!parsed.success) {
-      throw new MillraceError('ARCHIVE_CORRUPT', `${key}: ${z.prettifyError(parsed.error).replaceAll('\n', ' ')}`)
-    }
-    return parsed.data
+    return parseRoot(await this.store.get(key), key)
   }
 
   /** A segment's manifest, from the catalog or from the object. */
@@ -241,14 +219,6 @@ export class Archive implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     await this.store[Symbol.asyncDispose]()
     this.#catalog[Symbol.dispose]()
-  }
-}
-
-function parseJson(body: Buffer): unknown {
-  try {
-    return JSON.parse(body.toString('utf8'))
-  } catch {
-    return undefined
   }
 }
 

@@ -20,6 +20,9 @@ export interface CatalogRow {
 /** Changes whenever a row of an older Millrace cannot be taken as it is; such a catalog is begun anew. */
 const CATALOG_VERSION = 1
 
+/** Of a KiB or two each, more with many gaps. */
+const MAX_PARSED = 4096
+
 export class Catalog implements Disposable {
   readonly #db: Database.Database
   readonly #archive: string
@@ -27,6 +30,8 @@ export class Catalog implements Disposable {
   readonly #putSegment: Database.Statement<[string, string, number, string | null, string]>
   readonly #getBatches: Database.Statement<[string, string], { packed: Buffer }>
   readonly #putBatches: Database.Statement<[string, string, Buffer]>
+  /** Rows that were asked for, parsed: a walk looks up every segment. */
+  readonly #rows = new Map<string, CatalogRow>()
 
   private constructor(db: Database.Database, archive: string) {
     this.#db = db
@@ -59,13 +64,23 @@ export class Catalog implements Disposable {
   }
 
   get(key: string): CatalogRow | undefined {
+    const parsed = this.#rows.get(key)
+    if (parsed !== undefined) return parsed
     const row = this.#getSegment.get(this.#archive, key)
+    if (row === undefined) return undefined
     // Checked when it was put here: a walk looks up every segment, so it is not checked again.
-    return row && { ...row, manifest: JSON.parse(row.manifest) as SegmentManifest }
+    return this.#remember(key, { ...row, manifest: JSON.parse(row.manifest) as SegmentManifest })
   }
 
   put(key: string, { size, sha256, manifest }: CatalogRow): void {
     this.#putSegment.run(this.#archive, key, size, sha256, JSON.stringify(manifest))
+    this.#remember(key, { size, sha256, manifest })
+  }
+
+  #remember(key: string, row: CatalogRow): CatalogRow {
+    this.#rows.set(key, row)
+    if (this.#rows.size > MAX_PARSED) this.#rows.delete(this.#rows.keys().next().value!)
+    return row
   }
 
   batches(key: string): ArchivedBatch[] | undefined {

@@ -1,11 +1,11 @@
 // Where to read an archived segment from: its local copy where there is one, else the store.
 import { isMillraceError } from '../errors.ts'
 import type { RangeSource } from '../segment/reader.ts'
-import type { Archive } from './archive.ts'
+import type { ReadableArchive } from './archive.ts'
 import type { WarmSegments } from './warm-segments.ts'
 
 export interface SegmentPlaces {
-  readonly archive: Archive
+  readonly archive: ReadableArchive
   /** Null where there are no local copies. */
   readonly warm: WarmSegments | null
 }

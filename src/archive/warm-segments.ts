@@ -1,10 +1,10 @@
 // Local copies of archived segments, newest first, under a byte budget: reads that find one need not ask the
 // store. They give way when the disk is needed for what is not archived.
-import { existsSync, mkdirSync, readdirSync, renameSync, rmSync, statSync } from 'node:fs'
+import { mkdirSync, renameSync, statSync } from 'node:fs'
 import path from 'node:path'
 import type { RangeSource } from '../segment/reader.ts'
 import { fileSource } from '../segment/reader.ts'
-import { freeBytes } from '../wal/disk-reserve.ts'
+import { giveWay, keepWithin } from './oldest-first.ts'
 
 export class WarmSegments {
   readonly #directory: string
@@ -20,7 +20,7 @@ export class WarmSegments {
     const target = path.join(this.#directory, key)
     mkdirSync(path.dirname(target), { recursive: true })
     renameSync(file, target)
-    this.#prune()
+    keepWithin(this.#directory, this.#maxBytes)
   }
 
   /** The local copy of an archived object; null if there is none of that size. */
@@ -31,31 +31,6 @@ export class WarmSegments {
 
   /** Drops the oldest copies, as many as it takes for the disk to have so many bytes free. */
   giveWay(bytes: number): void {
-    let lacking = existsSync(this.#directory) ? bytes - freeBytes(this.#directory) : 0
-    if (lacking <= 0) return
-    for (const { file, size } of this.#newestFirst().reverse()) {
-      rmSync(file, { force: true })
-      lacking -= size
-      if (lacking <= 0) return
-    }
-  }
-
-  #prune(): void {
-    let total = 0
-    for (const { file, size } of this.#newestFirst()) {
-      total += size
-      if (total > this.#maxBytes) rmSync(file, { force: true })
-    }
-  }
-
-  #newestFirst(): { file: string; size: number; mtimeMs: number }[] {
-    return readdirSync(this.#directory, { recursive: true, withFileTypes: true })
-      .filter(entry => entry.isFile())
-      .map(entry => {
-        const file = path.join(entry.parentPath, entry.name)
-        const { size, mtimeMs } = statSync(file)
-        return { file, size, mtimeMs }
-      })
-      .sort((a, b) => b.mtimeMs - a.mtimeMs)
+    giveWay(this.#directory, bytes)
   }
 }

@@ -3,6 +3,7 @@ import { existsSync } from 'node:fs'
 import type { Argv } from 'yargs'
 import { Archive } from '../archive/archive.ts'
 import { Catalog } from '../archive/catalog.ts'
+import { IndexCache } from '../archive/index-cache.ts'
 import { openObjectStore } from '../archive/object-store.ts'
 import { WarmSegments } from '../archive/warm-segments.ts'
 import { bundledConnectors } from '../bundled-connectors.ts'
@@ -12,6 +13,7 @@ import { address } from '../connect/options.ts'
 import { dataFolders } from '../data-folders.ts'
 import { MillraceError } from '../errors.ts'
 import type { Address } from '../kafka/address.ts'
+import { HotIndexes } from '../search/hot-index.ts'
 
 /** The exit code of a command that was stopped by Ctrl-C. */
 export const INTERRUPTED = 130
@@ -89,7 +91,11 @@ export interface Reading extends AsyncDisposable {
   readonly archive: Archive
   /** Null where only an archive was named. */
   readonly warm: WarmSegments | null
+  /** Search indexes, kept for the next command where there is a folder for it. */
+  readonly indexes: IndexCache
   readonly walDirectory: string | null
+  /** Search indexes of the WAL, as far as a worker keeps them; null where only an archive was named. */
+  readonly hotIndexes: HotIndexes | null
   /** The configuration, where there is one. */
   readonly configuration: Configuration | null
 }
@@ -99,23 +105,33 @@ export async function openReading(flags: ConfigFlags & { readonly archive?: stri
   if (flags.archive !== undefined) {
     const store = await openObjectStore(flags.archive, { create: false })
     const archive = new Archive(store, Catalog.open(null, flags.archive))
-    return { archive, warm: null, walDirectory: null, configuration: null, ...disposing(archive) }
+    const indexes = new IndexCache(null, 0)
+    const local = { warm: null, indexes, walDirectory: null, hotIndexes: null, configuration: null }
+    return { archive, ...local, ...disposing(archive, indexes) }
   }
   const loaded = configuration(flags)
   const folders = dataFolders(loaded.worker['data.dir'])
   const store = await loaded.archive.connector.open(loaded.archive.values)
   const archive = new Archive(store, Catalog.open(existsSync(folders.catalog) ? folders.catalog : null, store.url))
+  const indexes = new IndexCache(folders.searchIndexes, loaded.worker['cache.max.bytes'])
   return {
     archive,
+    indexes,
     warm: new WarmSegments(folders.warm, loaded.worker['warm.max.bytes']),
     walDirectory: existsSync(folders.wal) ? folders.wal : null,
+    hotIndexes: new HotIndexes(folders.hotIndex),
     configuration: loaded,
-    ...disposing(archive)
+    ...disposing(archive, indexes)
   }
 }
 
-function disposing(archive: Archive): AsyncDisposable {
-  return { [Symbol.asyncDispose]: () => archive[Symbol.asyncDispose]() }
+function disposing(archive: Archive, indexes: IndexCache): AsyncDisposable {
+  return {
+    async [Symbol.asyncDispose]() {
+      indexes[Symbol.dispose]()
+      await archive[Symbol.asyncDispose]()
+    }
+  }
 }
 
 /** Writes one line of data to stdout. */

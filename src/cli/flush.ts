@@ -28,10 +28,11 @@ export const flushCommand: CommandModule<object, FlushFlags> = {
   async handler(flags) {
     const timeout = duration(1).safeParse(flags.timeout)
     if (!timeout.success) throw new MillraceError('USAGE', `--timeout: ${timeout.error.issues[0]!.message}`)
-    const { listeners } = loadWorkerConfig(configInputs(flags))
+    const { listeners, 'rest.auth': auth } = loadWorkerConfig(configInputs(flags))
     const report = await post<FlushReport>(
       `http://${formatAddress(listeners)}/v1/flush`,
       { topic: flags.topic, timeoutMs: timeout.data },
+      auth,
       timeout.data + GRACE_MS
     )
     if (flags.json) return printLine(JSON.stringify(report))
@@ -45,12 +46,15 @@ export const flushCommand: CommandModule<object, FlushFlags> = {
   }
 }
 
-async function post<T>(url: string, body: object, timeoutMs: number): Promise<T> {
+async function post<T>(url: string, body: object, auth: string | undefined, timeoutMs: number): Promise<T> {
   let response: Response
   try {
     response = await fetch(url, {
       method: 'POST',
-      headers: { 'content-type': 'application/json' },
+      headers: {
+        'content-type': 'application/json',
+        ...(auth !== undefined && { authorization: `Basic ${Buffer.from(auth).toString('base64')}` })
+      },
       body: JSON.stringify(body),
       signal: AbortSignal.timeout(timeoutMs)
     })

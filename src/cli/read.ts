@@ -77,8 +77,7 @@ export const readCommand: CommandModule<object, ReadFlags> = {
     const from = offset < 0 ? Math.max(0, endOf(found) + offset) : offset
     const print = printer(flags)
     let printed = 0
-    const level = isolation === 'read_committed' ? 'committed' : 'uncommitted'
-    for await (const step of readPartition(places, found, { from, isolation: level })) {
+    for await (const step of readPartition(places, found, { from, isolation })) {
       if (!('record' in step)) sayMissing(step)
       else if (printed === count)
         return say(`there are more: --offset ${step.record.offset} goes on, --count prints more`)

@@ -1,12 +1,12 @@
 // Which streams there are, and which of the topics that had one name was made last. A topic that is deleted and made again
 // has another id, and is another topic.
-import type { Archive, Root } from '../archive/archive.ts'
+import type { ReadableArchive, Root } from '../archive/archive.ts'
 import type { WalEntry } from '../wal/reader.ts'
 import type { StreamKey } from '../wal/stream.ts'
 import { streamId } from '../wal/stream.ts'
 
 /** Every stream once: those that the WAL has, as given, and those that the archive has. Throws what the archive throws. */
-export async function allStreams(inWal: readonly StreamKey[], archive: Archive): Promise<StreamKey[]> {
+export async function allStreams(inWal: readonly StreamKey[], archive: ReadableArchive): Promise<StreamKey[]> {
   const found = new Map(inWal.map(stream => [streamId(stream), stream]))
   for await (const stream of archive.partitions()) found.set(streamId(stream), stream)
   return [...found.values()]

@@ -1,19 +1,24 @@
 // Which partitions a selection means, and what of each is in the archive and what only in the WAL. The WAL is read before the
 // archive: a batch that moves from one to the other meanwhile is seen twice, and counted once, but never missed.
-import type { Archive, Chain } from '../archive/archive.ts'
+import type { Chain, Listing, ReadableArchive } from '../archive/archive.ts'
+import { ListingBuilder } from '../archive/listing.ts'
 import type { WarmSegments } from '../archive/warm-segments.ts'
+import { mapAtOnce } from '../at-once.ts'
 import type { OffsetRange } from '../sealing/settle.ts'
 import { inOrder, settle } from '../sealing/settle.ts'
 import type { WalEntry, WalReader } from '../wal/reader.ts'
 import type { StreamKey } from '../wal/stream.ts'
 import { streamId } from '../wal/stream.ts'
 import type { Aged } from './incarnations.ts'
-import { allStreams, newestFirst } from './incarnations.ts'
+import { newestFirst } from './incarnations.ts'
 import type { Selection } from './selection.ts'
+
+/** From a store each walk costs a round trip. */
+const WALKS_AT_ONCE = 8
 
 /** Where records may be. */
 export interface Places {
-  readonly archive: Archive
+  readonly archive: ReadableArchive
   /** Null where there are no local copies. */
   readonly warm: WarmSegments | null
   /** Null where there is no WAL. A reader serves one search at a time. */
@@ -46,12 +51,11 @@ export async function selectPartitions(places: Places, selection: Selection): Pr
   const found = await candidates(places, selection)
   const { allIncarnations, topicId, partition, topics } = selection
   const meant = allIncarnations || topicId !== undefined ? found : await newestIncarnations(found)
-  const partitions: Partition[] = []
-  for (const { stream, captured, chain } of meant) {
-    if (partition !== undefined && stream.partition !== partition) continue
+  const wanted = meant.filter(({ stream }) => partition === undefined || stream.partition === partition)
+  const partitions = await mapAtOnce(wanted, WALKS_AT_ONCE, async ({ stream, captured, chain }) => {
     const walked = await chain()
-    partitions.push({ stream, chain: walked, hot: standing(captured, walked.end) })
-  }
+    return { stream, chain: walked, hot: standing(captured, walked.end) }
+  })
   const unknownTopics = topics.filter(topic => !found.some(({ stream }) => stream.topic === topic))
   return { partitions, unknownTopics }
 }
@@ -61,10 +65,13 @@ async function candidates({ wal, archive }: Places, { topics, topicId }: Selecti
     (topics.length === 0 || topics.includes(stream.topic)) && (topicId === undefined || stream.topicId === topicId)
   const inWal = wal?.streams().filter(isWanted) ?? []
   const captured = new Map(inWal.map(stream => [streamId(stream), wal!.entries(stream)]))
-  return (await allStreams(inWal, archive)).filter(isWanted).map(stream => {
+  const found = new Map<string, { stream: StreamKey; listing: Listing }>()
+  for (const stream of inWal) found.set(streamId(stream), { stream, listing: new ListingBuilder() })
+  for await (const listed of archive.listings()) if (isWanted(listed.stream)) found.set(streamId(listed.stream), listed)
+  return [...found].map(([id, { stream, listing }]) => {
     let walk: Promise<Chain> | undefined
-    const chain = (): Promise<Chain> => (walk ??= archive.walk(stream))
-    return { stream, captured: captured.get(streamId(stream)) ?? [], chain, root: async () => (await chain()).root }
+    const chain = (): Promise<Chain> => (walk ??= archive.walk(stream, listing))
+    return { stream, captured: captured.get(id) ?? [], chain, root: async () => (await chain()).root }
   })
 }
 

@@ -1,165 +1,160 @@
-// The query language of search, and its translation to an SQLite FTS5 expression. All that a user writes ends up inside a
+// The query language of search, and its translation to SQLite FTS5 expressions. All that a user writes ends up inside a
 // quoted FTS5 string, so nothing of it can act as FTS5 syntax: https://www.sqlite.org/fts5.html#full_text_query_syntax
-import { MillraceError } from '../errors.ts'
+import { keyToken } from '../segment/search-text.ts'
+import { wordsOf } from '../segment/words.ts'
+import type { Field } from './fields.ts'
+import type { Operand, QueryTree, Words } from './query-parser.ts'
+import { parseTree } from './query-parser.ts'
 
-/** What a prefix in a query restricts its word to, as columns of the search index. */
-const columns: Readonly<Record<string, string>> = { key: 'key', value: 'value', header: 'headers', headers: 'headers' }
+/** What only the records themselves can tell: an expression over key, value, headers and a column f0, f1, … for each field. */
+export interface Exact {
+  readonly expression: string
+  readonly fields: readonly Field[]
+  /** Whether the expression looks at key, value and headers too. */
+  readonly isBeyondFields: boolean
+}
 
-/** FTS5's parser has a stack of 100 places, of which a level takes up to twelve. */
-const MAX_DEPTH = 8
+export interface Query {
+  /** FTS5 expression over a search index that finds every match, and perhaps more; null: every record is a candidate. */
+  readonly candidates: string | null
+  /** Null where the candidates are the matches. */
+  readonly exact: Exact | null
+  /**
+   * FTS5 expressions over a search index of what is wanted (not below NOT), one for each word, phrase or field. Their number
+   * and order depend on the query alone.
+   */
+  readonly operands: readonly string[]
+  /** False where no record of an index can match, by what its filter says of single words. */
+  mayMatch(mayContain: (word: string) => boolean): boolean
+}
 
-const operators = ['AND', 'OR', 'NOT'] as const
-type Operator = (typeof operators)[number]
+const everyRecord: Query = { candidates: null, exact: null, operands: [], mayMatch: () => true }
 
-/** Where a token begins in the query, counted from 0. */
-type Token = { readonly at: number } & (
-  | { readonly kind: 'open' | 'close' | 'end' }
-  | { readonly kind: Operator }
-  | { readonly kind: 'column'; readonly column: string; readonly text: string }
-  | { readonly kind: 'term'; readonly text: string; readonly isPrefix: boolean }
-)
+export interface QueryOptions {
+  /** False for an index without the hashes of keys (segment format version 1): what `key=` finds is then decided exactly. */
+  readonly keyHash?: boolean
+}
 
 /**
- * Translates a query: words (all must match), "phrases", prefix*, AND, OR, NOT and parentheses; `key:`, `value:` and
- * `header:` before a word, phrase or parenthesis look there only. Throws QUERY_INVALID with the place and what was expected.
+ * Translates a query: words (all must match), "phrases", prefix*, AND, OR, NOT and parentheses; `key:`, `value:`, `header:`,
+ * `header.NAME:` and `value.path.to.field:` before a word, phrase or parenthesis look there only; `key=` is a whole key.
+ * `*` alone, or nothing, is every record. Throws QUERY_INVALID with the place and what was expected.
  */
-export function parseQuery(query: string): string {
-  const parser = new Parser(tokens(query))
-  const expression = parser.alternatives()
-  parser.expectEnd()
-  return expression
-}
-
-class Parser {
-  readonly #tokens: readonly Token[]
-  #position = 0
-  #depth = 0
-
-  constructor(tokens: readonly Token[]) {
-    this.#tokens = tokens
-  }
-
-  alternatives(): string {
-    const parts = [this.#conjunction()]
-    while (this.#take('OR')) parts.push(this.#conjunction())
-    return join(parts, 'OR')
-  }
-
-  /** What stands side by side or is joined by AND must match; what follows a NOT must not. */
-  #conjunction(): string {
-    const start = this.#next
-    const wanted: string[] = []
-    const unwanted: string[] = []
-    do {
-      const isUnwanted = this.#take('NOT')
-      const part = this.#operand()
-      if (isUnwanted) unwanted.push(part)
-      else wanted.push(part)
-    } while (this.#take('AND') || ['NOT', 'open', 'column', 'term'].includes(this.#next.kind))
-    if (wanted.length === 0)
-      throw invalid(start.at, 'NOT alone would find nearly everything: expected a word beside it')
-    const all = join(wanted, 'AND')
-    return unwanted.length === 0 ? all : `(${all} NOT ${join(unwanted, 'OR')})`
-  }
-
-  #operand(): string {
-    const token = this.#next
-    this.#position++
-    if (token.kind === 'term') return `"${token.text}"${token.isPrefix ? '*' : ''}`
-    if (token.kind === 'column') {
-      if (this.#next.kind !== 'term' && this.#next.kind !== 'open') {
-        throw invalid(this.#next.at, `expected a word, a phrase or ( after ${token.text}`)
-      }
-      return `(${token.column} : ${this.#operand()})`
-    }
-    if (token.kind !== 'open') throw unexpected(token, 'a word, a "phrase" or (')
-    if (++this.#depth > MAX_DEPTH) throw invalid(token.at, `parentheses are nested more than ${MAX_DEPTH} deep`)
-    const inner = this.alternatives()
-    if (!this.#take('close')) throw unexpected(this.#next, `a word or the ) for the ( at ${token.at + 1}`)
-    this.#depth--
-    return inner
-  }
-
-  expectEnd(): void {
-    if (this.#next.kind !== 'end') throw unexpected(this.#next, 'a word or the end of the query')
-  }
-
-  get #next(): Token {
-    return this.#tokens[this.#position]!
-  }
-
-  #take(kind: Token['kind']): boolean {
-    if (this.#next.kind !== kind) return false
-    this.#position++
-    return true
+export function parseQuery(query: string, { keyHash = true }: QueryOptions = {}): Query {
+  const tree = parseTree(query)
+  if (tree === null) return everyRecord
+  const candidate = (operand: Operand, bound: Bound) => candidateFor(operand, bound, keyHash)
+  return {
+    candidates: expressionOf(tree, 'most', candidate),
+    exact: exactOf(tree, keyHash),
+    operands: operandsOf(tree, keyHash),
+    mayMatch: mayContain => mayMatch(tree, mayContain, keyHash)
   }
 }
 
-function join(parts: readonly string[], operator: Operator): string {
-  return parts.length === 1 ? parts[0]! : `(${parts.join(` ${operator} `)})`
-}
+/** Whether an expression may find more than the query, or may find less: what is taken away must not be too much. */
+type Bound = 'most' | 'least'
 
-function tokens(query: string): Token[] {
-  const found: Token[] = []
-  const columnPattern = new RegExp(`(${Object.keys(columns).join('|')}):`, 'y')
-  const wordPattern = /[^\s"()]+/y
-  for (let at = 0; at < query.length; ) {
-    const character = query[at]!
-    if (/\s/.test(character)) at++
-    else if (character === '(' || character === ')') {
-      found.push({ kind: character === '(' ? 'open' : 'close', at })
-      at++
-    } else if (character === '"') {
-      const close = query.indexOf('"', at + 1)
-      if (close < 0) throw invalid(at, 'the quote is not closed: expected another "')
-      const isPrefix = query[close + 1] === '*'
-      found.push(term(query.slice(at + 1, close), isPrefix, at))
-      at = close + (isPrefix ? 2 : 1)
-    } else {
-      const column = match(columnPattern, query, at)
-      const word = column ?? match(wordPattern, query, at)!
-      if (column !== undefined) found.push({ kind: 'column', column: columns[column.slice(0, -1)]!, text: column, at })
-      else found.push(operator(word, at) ?? wordTerm(word, at))
-      at += word.length
-    }
+/** The expression for an operand; null stands for every record where it may find more, for none where it may find less. */
+type Translate = (operand: Operand, bound: Bound) => string | null
+
+function expressionOf(tree: QueryTree, bound: Bound, translate: Translate): string | null {
+  if (tree.kind === 'any') {
+    return joined(
+      tree.parts.map(part => expressionOf(part, bound, translate)),
+      'OR',
+      bound === 'least'
+    )
   }
-  return [...found, { kind: 'end', at: query.length }]
-}
-
-function match(pattern: RegExp, query: string, at: number): string | undefined {
-  pattern.lastIndex = at
-  return pattern.exec(query)?.[0]
-}
-
-function operator(word: string, at: number): Token | undefined {
-  const kind = operators.find(name => name === word)
-  return kind && { kind, at }
-}
-
-function wordTerm(word: string, at: number): Token {
-  const star = word.indexOf('*')
-  if (star >= 0 && star < word.length - 1) throw invalid(at + star, 'expected * at the end of a word only')
-  return star < 0 ? term(word, false, at) : term(word.slice(0, -1), true, at)
-}
-
-/** A term that the index can hold: letters and digits are indexed, all else only parts them. */
-function term(text: string, isPrefix: boolean, at: number): Token {
-  if (!/[\p{L}\p{N}\p{Co}]/u.test(text)) {
-    throw invalid(at, `expected a letter or digit in ${JSON.stringify(text)}: only these are indexed`)
-  }
-  return { kind: 'term', text: text.replaceAll('\0', ' '), isPrefix, at }
-}
-
-function unexpected(token: Token, expected: string): MillraceError {
-  const got = { open: '(', close: ')', end: 'the end', column: 'a column', term: 'a word' } as const
-  return invalid(
-    token.at,
-    `expected ${expected}, got ${token.kind in got ? got[token.kind as keyof typeof got] : token.kind}`
+  if (tree.kind !== 'all') return translate(tree, bound)
+  const opposite = bound === 'most' ? 'least' : 'most'
+  const wanted = joined(
+    tree.wanted.map(part => expressionOf(part, bound, translate)),
+    'AND',
+    bound === 'most'
   )
+  const unwanted = joined(
+    tree.unwanted.map(part => expressionOf(part, opposite, translate)),
+    'OR',
+    bound === 'most'
+  )
+  if (wanted === null || tree.unwanted.length === 0) return wanted
+  if (unwanted === null) return bound === 'most' ? wanted : null
+  return `(${wanted} NOT ${unwanted})`
 }
 
-function invalid(at: number, what: string): MillraceError {
-  return new MillraceError('QUERY_INVALID', `query, character ${at + 1}: ${what}`, {
-    hint: 'A query has words, "phrases", prefix*, AND, OR, NOT, ( ), and key:, value: or header: before a word.'
-  })
+/** Null among the parts either changes nothing or is the answer. */
+function joined(parts: readonly (string | null)[], operator: 'AND' | 'OR', isNullNeutral: boolean): string | null {
+  const known = parts.filter(part => part !== null)
+  if (known.length === 0 || (!isNullNeutral && known.length < parts.length)) return null
+  return known.length === 1 ? known[0]! : `(${known.join(` ${operator} `)})`
+}
+
+/** An index knows no fields: it has their words somewhere in the column. */
+function candidateFor(operand: Operand, bound: Bound, keyHash: boolean): string | null {
+  if (operand.kind === 'words') {
+    const { scope } = operand
+    if (scope === null || typeof scope === 'string') return inColumn(scope, quoted(operand))
+    return bound === 'least' ? null : inColumn(scope.kind === 'header' ? 'headers' : 'value', quoted(operand))
+  }
+  if (keyHash) return inColumn('key', quoted({ text: keyToken(operand.key) }))
+  const text = operand.key.toString()
+  return bound === 'least' || wordsOf(text).length === 0 ? null : inColumn('key', quoted({ text }))
+}
+
+function exactOf(tree: QueryTree, keyHash: boolean): Exact | null {
+  const fields = new Map<string, Field>()
+  let isBeyondFields = false
+  const exactFor = (operand: Operand) => {
+    const where = operand.kind === 'words' ? operand.scope : keyHash ? 'key' : ({ kind: 'key' } as const)
+    const text = operand.kind === 'words' ? quoted(operand) : quoted({ text: keyToken(operand.key) })
+    if (where === null || typeof where === 'string') {
+      isBeyondFields = true
+      return inColumn(where, text)
+    }
+    const id = JSON.stringify(where)
+    fields.set(id, where)
+    return inColumn(`f${[...fields.keys()].indexOf(id)}`, text)
+  }
+  const expression = expressionOf(tree, 'most', exactFor)!
+  return fields.size === 0 ? null : { expression, fields: [...fields.values()], isBeyondFields }
+}
+
+function inColumn(column: string | null, quoted: string): string {
+  return column === null ? quoted : `(${column} : ${quoted})`
+}
+
+/** An FTS5 string: its only sign is the quote, and SQLite ends an expression at a NUL. */
+function quoted({ text, isPrefix = false }: Pick<Words, 'text'> & Partial<Words>): string {
+  return `"${text.replaceAll('"', '""').replaceAll('\0', ' ')}"${isPrefix ? '*' : ''}`
+}
+
+/** Of operands that are one to an index with the hashes of keys, only the first, whatever the index. */
+function operandsOf(tree: QueryTree, keyHash: boolean): string[] {
+  const found = new Map<string, string>()
+  for (const operand of wantedOf(tree)) {
+    const usual = candidateFor(operand, 'most', true)!
+    found.set(usual, candidateFor(operand, 'most', keyHash) ?? usual)
+  }
+  return [...found.values()]
+}
+
+function* wantedOf(tree: QueryTree): Generator<Operand> {
+  if (tree.kind === 'all') for (const part of tree.wanted) yield* wantedOf(part)
+  else if (tree.kind === 'any') for (const part of tree.parts) yield* wantedOf(part)
+  else yield tree
+}
+
+/** What is unwanted says nothing: a filter knows that a word is in the index, not that it is in every record. */
+function mayMatch(tree: QueryTree, mayContain: (word: string) => boolean, keyHash: boolean): boolean {
+  switch (tree.kind) {
+    case 'all':
+      return tree.wanted.every(part => mayMatch(part, mayContain, keyHash))
+    case 'any':
+      return tree.parts.some(part => mayMatch(part, mayContain, keyHash))
+    case 'key':
+      return (keyHash ? [keyToken(tree.key)] : wordsOf(tree.key.toString())).every(mayContain)
+    case 'words':
+      return (tree.isPrefix ? tree.words.slice(0, -1) : tree.words).every(mayContain)
+  }
 }

@@ -5,11 +5,12 @@ import type { CanonicalBatch } from '../kafka/batch.ts'
 import { readRecords } from '../kafka/read-records.ts'
 import type { Gap } from '../segment/manifest.ts'
 import { SegmentReader } from '../segment/reader.ts'
-import { TransactionTracker } from '../segment/txn-index.ts'
 import { WalRecord } from '../wal/frame.ts'
+import { visibilityOf } from './isolation.ts'
 import type { Partition, Places } from './partitions.ts'
 import type { FoundRecord, Tier } from './record-json.ts'
 import { foundRecord } from './record-source.ts'
+import type { Isolation } from './selection.ts'
 
 /** What stands at the next offsets: a record; a range that is gone; or a batch whose records cannot be read, and why. */
 export type Step =
@@ -19,8 +20,8 @@ export type Step =
 
 export interface ReadOptions {
   readonly from: number
-  /** `committed`: nothing of aborted transactions, and nothing from the first open one on, as consumers with read_committed. */
-  readonly isolation: 'uncommitted' | 'committed'
+  /** As consumers have it: `read_committed` gives nothing of aborted transactions, and nothing from the first open one on. */
+  readonly isolation: Isolation
 }
 
 /** Records of control batches are not users' records and are left out. Throws SEGMENT_CORRUPT, WAL_CORRUPT, what the store throws. */
@@ -29,8 +30,7 @@ export async function* readPartition(
   partition: Partition,
   { from, isolation }: ReadOptions
 ): AsyncGenerator<Step> {
-  const { isVisible, end } =
-    isolation === 'committed' ? committed(places, partition) : { isVisible: () => true, end: Number.MAX_SAFE_INTEGER }
+  const { isVisible, end } = visibilityOf(places, partition, isolation)
   for await (const step of batches(places, partition, from)) {
     if ('gap' in step) {
       if (step.gap.from >= end) return
@@ -40,7 +40,7 @@ export async function* readPartition(
     const { batch, tier } = step
     const { baseOffset, lastOffset, isControl, timestampType } = batch.header
     if (baseOffset >= end) return
-    if (isControl || !isVisible(batch)) continue
+    if (isControl || !isVisible(batch.header)) continue
     const records = readRecords(batch, places.maxDecompressedBytes)
     if (records instanceof MillraceError) {
       yield { unreadable: { from: baseOffset, to: lastOffset + 1, reason: records.message } }
@@ -77,29 +77,5 @@ async function* batches(
     if (entry.lastOffset < from) continue
     const batch = WalRecord.toCanonical(places.wal!.read(entry))
     if (batch !== null) yield { batch, tier: 'hot' }
-  }
-}
-
-/** What is committed: markers stand in the archive only, so that a transaction in the WAL is still open. */
-function committed(
-  { wal }: Places,
-  { chain, hot }: Partition
-): { isVisible(batch: CanonicalBatch): boolean; end: number } {
-  const aborted = Map.groupBy(
-    chain.links.flatMap(({ manifest }) => manifest.abortedTransactions),
-    ({ producerId }) => producerId
-  )
-  const transactions = new TransactionTracker(chain.links.at(-1)?.manifest.openTransactions ?? [])
-  for (const entry of hot) {
-    const batch = WalRecord.toCanonical(wal!.read(entry))
-    if (batch !== null) transactions.add(batch)
-  }
-  return {
-    isVisible: ({ header: { isTransactional, producerId, baseOffset } }) =>
-      !isTransactional ||
-      !aborted
-        .get(producerId)
-        ?.some(({ firstOffset, lastOffset }) => baseOffset >= firstOffset && baseOffset < lastOffset),
-    end: Math.min(...transactions.open.map(({ firstOffset }) => firstOffset), Number.MAX_SAFE_INTEGER)
   }
 }

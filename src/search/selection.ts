@@ -1,7 +1,13 @@
 // Which records a command is asked for, beside any query: from flags as they are written to values that are checked.
 import { MillraceError } from '../errors.ts'
-import type { Place } from './cursor.ts'
+import type { Cursor } from './cursor.ts'
 import { decodeCursor } from './cursor.ts'
+import type { Order } from './order.ts'
+import { orders } from './order.ts'
+
+export const isolations = ['read_uncommitted', 'read_committed'] as const
+
+export type Isolation = (typeof isolations)[number]
 
 /** What a user wrote; absent means not restricted. */
 export interface SelectionFlags {
@@ -13,6 +19,7 @@ export interface SelectionFlags {
   readonly order?: string | undefined
   readonly limit?: number | undefined
   readonly cursor?: string | undefined
+  readonly isolation?: string | undefined
   readonly topicId?: string | undefined
   readonly allIncarnations?: boolean | undefined
 }
@@ -27,11 +34,11 @@ export interface Selection {
   /** From inclusive, to exclusive. */
   readonly fromOffset: number
   readonly toOffset: number
-  /** By timestamp. */
-  readonly order: 'newest' | 'oldest'
+  readonly order: Order
   readonly limit: number
   /** Only what comes behind this place in the order. */
-  readonly after: Place | undefined
+  readonly after: Cursor | undefined
+  readonly isolation: Isolation
   /** Only this incarnation of a topic; else the newest of each name, or all. */
   readonly topicId: string | undefined
   readonly allIncarnations: boolean
@@ -40,8 +47,12 @@ export interface Selection {
 /** Checks flags. `now` is what relative times count from. Throws USAGE that names the flag, the rule and what was written. */
 export function parseSelection(flags: SelectionFlags, now: number = Date.now()): Selection {
   const { topic = [], partition, from, to, offsets, order = 'newest', limit = 100, cursor, topicId } = flags
+  const { isolation = 'read_uncommitted' } = flags
   if (partition !== undefined) wholeNumber('--partition', partition, 0)
-  if (order !== 'newest' && order !== 'oldest') throw usage('--order', 'must be newest or oldest', order)
+  if (!isOneOf(orders, order)) throw usage('--order', 'must be newest, oldest or rank', order)
+  if (!isOneOf(isolations, isolation)) {
+    throw usage('--isolation', 'must be read_uncommitted or read_committed', isolation)
+  }
   const selection: Selection = {
     topics: topic,
     partition,
@@ -51,6 +62,7 @@ export function parseSelection(flags: SelectionFlags, now: number = Date.now()):
     order,
     limit: wholeNumber('--limit', limit, 1),
     after: cursor === undefined ? undefined : decodeCursor(cursor, order),
+    isolation,
     topicId,
     allIncarnations: flags.allIncarnations ?? false
   }
@@ -90,6 +102,10 @@ function parseOffsets(text: string): Pick<Selection, 'fromOffset' | 'toOffset'> 
     throw usage('--offsets', 'must be a..b, from offset a up to, not including, b; either may be left out', text)
   }
   return { fromOffset, toOffset }
+}
+
+function isOneOf<T extends string>(values: readonly T[], text: string): text is T {
+  return (values as readonly string[]).includes(text)
 }
 
 function wholeNumber(flag: string, value: number, least: number): number {

@@ -14,6 +14,7 @@ test('without flags everything is meant', () => {
     fromOffset: 0,
     toOffset: Number.MAX_SAFE_INTEGER,
     order: 'newest',
+    isolation: 'read_uncommitted',
     limit: 100,
     topicId: undefined,
     allIncarnations: false
@@ -34,6 +35,8 @@ test.for<[SelectionFlags, Partial<Selection>]>([
   [{ from: '2026-11-24T10:15:00Z' }, { fromTime: Date.UTC(2026, 10, 24, 10, 15) }],
   [{ from: '2026-11-24T10:15' }, { fromTime: Date.UTC(2026, 10, 24, 10, 15) }],
   [{ from: '2026-11-24T10:15:00.123+02:00' }, { fromTime: Date.UTC(2026, 10, 24, 8, 15, 0, 123) }],
+  [{ order: 'rank' }, { order: 'rank' }],
+  [{ isolation: 'read_committed' }, { isolation: 'read_committed' }],
   [{ to: '2026-11-24' }, { toTime: Date.UTC(2026, 10, 24) }]
 ])('%j', ([flags, expected]) => {
   expect(parseSelection(flags, now)).toMatchObject(expected)
@@ -44,7 +47,8 @@ test.for<[SelectionFlags, string]>([
   [{ partition: Number.NaN }, '--partition: must be a whole number of 0 or more (got NaN)'],
   [{ limit: 0 }, '--limit: must be a whole number of 1 or more (got 0)'],
   [{ limit: 1.5 }, '--limit: must be a whole number of 1 or more (got 1.5)'],
-  [{ order: 'fast' }, '--order: must be newest or oldest (got fast)'],
+  [{ order: 'fast' }, '--order: must be newest, oldest or rank (got fast)'],
+  [{ isolation: 'serializable' }, '--isolation: must be read_uncommitted or read_committed (got serializable)'],
   [{ offsets: '5' }, '--offsets: must be a..b'],
   [{ offsets: '..' }, '--offsets: must be a..b'],
   [{ offsets: '5..5' }, '--offsets: must be a..b'],

@@ -5,16 +5,18 @@ import { crc32c } from '@node-rs/crc32'
 import { expect } from 'vitest'
 import { Archive } from '../../src/archive/archive.ts'
 import { Catalog } from '../../src/archive/catalog.ts'
+import { IndexCache } from '../../src/archive/index-cache.ts'
 import { segmentKey } from '../../src/archive/layout.ts'
 import { openObjectStore } from '../../src/archive/object-store.ts'
 import { WarmSegments } from '../../src/archive/warm-segments.ts'
 import { CanonicalBatch, encodeBatch } from '../../src/kafka/batch.ts'
 import type { KafkaRecord } from '../../src/kafka/records.ts'
-import type { Places } from '../../src/search/partitions.ts'
 import { recordJson } from '../../src/search/record-json.ts'
-import { search } from '../../src/search/search.ts'
+import type { SearchPlaces } from '../../src/search/search.ts'
+import { count, search } from '../../src/search/search.ts'
 import type { SelectionFlags } from '../../src/search/selection.ts'
 import { parseSelection } from '../../src/search/selection.ts'
+import type { SegmentManifest } from '../../src/segment/manifest.ts'
 import { writeSegment } from '../../src/segment/writer.ts'
 import { WalReader } from '../../src/wal/reader.ts'
 import type { StreamKey } from '../../src/wal/stream.ts'
@@ -52,7 +54,7 @@ const words = [
 ]
 
 /** Numbers that look random and are the same in each run. */
-function* numbers(seed: number): Generator<number> {
+export function* numbers(seed: number): Generator<number> {
   for (let state = seed; ; ) {
     state = (Math.imul(state, 1664525) + 1013904223) >>> 0
     yield state >>> 8
@@ -107,9 +109,10 @@ export class World implements AsyncDisposable {
   readonly archive: Archive
   readonly wal: Wal
   readonly warm: WarmSegments
+  readonly indexes: IndexCache
   readonly warmFolder: string
   readonly walFolder: string
-  readonly #ends = new Map<StreamKey, { next: number; chain: string | null }>()
+  readonly #ends = new Map<StreamKey, SegmentManifest>()
 
   private constructor(folder: TempFolder, archive: Archive, wal: Wal) {
     this.#folder = folder
@@ -119,6 +122,7 @@ export class World implements AsyncDisposable {
     this.warmFolder = join(folder.path, 'warm')
     this.warm = new WarmSegments(this.warmFolder, 2 ** 30)
     mkdirSync(this.warmFolder)
+    this.indexes = new IndexCache(join(folder.path, 'indexes'), 2 ** 30)
   }
 
   /** WAL files are small where they are to be deleted. */
@@ -146,10 +150,16 @@ export class World implements AsyncDisposable {
     maxDecompressedBytes?: number
   ): Promise<void> {
     const baseOffset = batches[0]!.header.baseOffset
-    const { next, chain } = this.#ends.get(stream) ?? { next: baseOffset, chain: null }
-    if (chain === null) await this.archive.createRoot(stream, baseOffset, 'test')
-    const nextOffset = batches.at(-1)!.header.lastOffset + 1
-    const plan = { ...stream, baseOffset: next, nextOffset, gaps: [], previousChainSha256: chain, openTransactions: [] }
+    const last = this.#ends.get(stream)
+    if (last === undefined) await this.archive.createRoot(stream, baseOffset, 'test')
+    const plan = {
+      ...stream,
+      baseOffset: last?.nextOffset ?? baseOffset,
+      nextOffset: batches.at(-1)!.header.lastOffset + 1,
+      gaps: [],
+      previousChainSha256: last?.chainSha256 ?? null,
+      openTransactions: last?.openTransactions ?? []
+    }
     const file = join(this.#folder.path, 'segment.tar.gz')
     const segment = writeSegment(
       { ...plan, createdBy: 'test' },
@@ -158,27 +168,35 @@ export class World implements AsyncDisposable {
       maxDecompressedBytes
     )
     expect(await this.archive.append(stream, segment)).not.toBeNull()
-    if (keepWarm) this.warm.keep(segmentKey(stream, next), file)
-    this.#ends.set(stream, { next: nextOffset, chain: segment.manifest.chainSha256 })
+    if (keepWarm) this.warm.keep(segmentKey(stream, plan.baseOffset), file)
+    this.#ends.set(stream, segment.manifest)
   }
 
-  async search(query: string, flags: SelectionFlags, hidden: Partial<Places> = {}) {
+  async search(query: string, flags: SelectionFlags, hidden: Partial<SearchPlaces> = {}) {
     using reader = WalReader.open(this.walFolder)
-    const places = { archive: this.archive, warm: this.warm, wal: reader, ...hidden }
-    const result = await search(places, parseSelection({ limit: 1_000, ...flags }), query)
+    const places = { archive: this.archive, warm: this.warm, indexes: this.indexes, wal: reader, ...hidden }
+    const selection = parseSelection({ limit: 1_000, ...flags })
+    const result = await search(places, selection, query)
     const found = await Array.fromAsync(result.records)
-    expect(found).toHaveLength(result.shown)
+    expect(found.length).toBeLessThanOrEqual(selection.limit)
     return {
-      total: result.total,
+      next: result.next(),
       records: found.map(({ tier, ...record }) => record),
       tiers: new Set(found.map(({ tier }) => tier)),
       lines: found.map(record => JSON.stringify({ ...recordJson(record), tier: null })),
       unknownTopics: result.unknownTopics,
-      notSearched: result.notSearched
+      notSearched: result.notSearched()
     }
   }
 
+  async count(query: string, flags: SelectionFlags, hidden: Partial<SearchPlaces> = {}) {
+    using reader = WalReader.open(this.walFolder)
+    const places = { archive: this.archive, warm: this.warm, indexes: this.indexes, wal: reader, ...hidden }
+    return await count(places, parseSelection(flags), query)
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
+    this.indexes[Symbol.dispose]()
     await this.wal[Symbol.asyncDispose]()
     await this.archive[Symbol.asyncDispose]()
     await this.#folder.dispose()

@@ -45,6 +45,12 @@ export const workerOptions = {
     default: 'http://127.0.0.1:8083',
     doc: 'where the worker takes HTTP requests'
   },
+  'rest.auth': {
+    schema: option.userAndPassword,
+    optional: true,
+    secret: true,
+    doc: 'user:password that every call under /v1 has to bring; without it records are given on a loopback address only'
+  },
   'wal.max.bytes': {
     schema: option.bytes(64 * MiB),
     default: '10GiB',
@@ -74,6 +80,16 @@ export const workerOptions = {
     schema: option.bytes(0),
     default: '1GiB',
     doc: 'how much of the archive is also kept locally, newest first, for fast reads'
+  },
+  'cache.max.bytes': {
+    schema: option.bytes(0),
+    default: '1GiB',
+    doc: 'how much of the search indexes of archived segments is kept unpacked, so that searches need not fetch it again'
+  },
+  'hot.index': {
+    schema: option.boolean,
+    default: 'true',
+    doc: 'whether what is not archived yet is indexed as it comes, so that a search need not read it all'
   },
   'max.decompressed.bytes': {
     // No more than every reader of an archive takes.

@@ -8,6 +8,10 @@ export interface DataFolders {
   readonly building: string
   /** Local copies of archived segments. */
   readonly warm: string
+  /** Search indexes of archived segments, unpacked. */
+  readonly searchIndexes: string
+  /** Search indexes of the WAL's files. */
+  readonly hotIndex: string
   /** The local memory of archived segments. */
   readonly catalog: string
   /** How far each watched partition is archived. */
@@ -23,6 +27,8 @@ export function dataFolders(dataDir: string): DataFolders {
     wal: path.join(dataDir, 'wal'),
     building: path.join(dataDir, 'building'),
     warm: path.join(dataDir, 'warm'),
+    searchIndexes: path.join(dataDir, 'cache', 'search'),
+    hotIndex: path.join(dataDir, 'cache', 'hot'),
     catalog: path.join(dataDir, 'catalog.db'),
     reached: path.join(dataDir, 'reached.json'),
     broker: path.join(dataDir, 'broker'),

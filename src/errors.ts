@@ -43,6 +43,8 @@ export const errorKinds = {
   STORE_FAILED: { exit: 3, retriable: true },
   /** A search query cannot be parsed. */
   QUERY_INVALID: usage,
+  /** The worker has too many searches to answer, or is stopping. */
+  SEARCH_BUSY: { exit: 1, retriable: true },
   /** A plan was refused because carrying it out would do harm. */
   PLAN_REFUSED: wrong,
   /** A Kafka broker could not be reached, or the connection broke. */

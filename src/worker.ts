@@ -4,6 +4,7 @@ import type { Logger } from 'pino'
 import { Archive } from './archive/archive.ts'
 import { Catalog } from './archive/catalog.ts'
 import { probeStore } from './archive/object-store.ts'
+import { giveWay } from './archive/oldest-first.ts'
 import { WarmSegments } from './archive/warm-segments.ts'
 import { EmbeddedBroker } from './broker/embedded-broker.ts'
 import type { Configuration, WorkerConfig } from './config.ts'
@@ -21,11 +22,13 @@ import { BrokerLog } from './sealing/broker-log.ts'
 import { GapFinder } from './sealing/gap-finder.ts'
 import { Sealer } from './sealing/sealer.ts'
 import { SegmentBuilder } from './sealing/segment-builder.ts'
+import { HotIndexing } from './search/hot-indexing.ts'
 import type { WorkerState } from './server/health.ts'
 import { archiveLimitMs, notReady } from './server/health.ts'
 import { startHttp } from './server/http.ts'
 import { MetricRegistry } from './server/metric-registry.ts'
 import { countedCapture, showWorker, workerMetrics } from './server/metrics.ts'
+import { Searcher } from './server/searcher.ts'
 import { UpstreamWatch } from './server/upstream-watch.ts'
 import { logRecovery } from './wal/recovery-report.ts'
 import type { WalHealth } from './wal/wal.ts'
@@ -34,8 +37,8 @@ import { Wal } from './wal/wal.ts'
 /** At shutdown, how long what was captured may take to be archived; what takes longer stays in the WAL. */
 const DRAIN_ARCHIVE_MS = 10_000
 
-/** Warm copies go before the WAL has to stop: at this multiple of the reserve, looked at so often. */
-const WARM_GIVES_WAY_AT = 1.25
+/** Whatever else is local goes before the WAL has to stop: at this multiple of the reserve; warm copies are looked at so often. */
+const GIVES_WAY_AT = 1.25
 const WARM_LOOK_MS = 1_000
 
 export interface RunningWorker {
@@ -70,7 +73,7 @@ export async function startWorker(
   const archive = opened.use(new Archive(store, Catalog.open(folders.catalog, store.url)))
   await probeStore(store)
   const warm = new WarmSegments(folders.warm, worker['warm.max.bytes'])
-  opened.defer(keepRoom(warm, reserveBytes * WARM_GIVES_WAY_AT, logger))
+  opened.defer(keepRoom([folders.searchIndexes, folders.warm], reserveBytes * GIVES_WAY_AT, logger))
   const builder = opened.use(
     new SegmentBuilder({ walDirectory: folders.wal, maxDecompressedBytes: worker['max.decompressed.bytes'] })
   )
@@ -109,6 +112,16 @@ export async function startWorker(
     })
   )
 
+  const hotIndex = opened.use(
+    HotIndexing.start(worker['hot.index'], {
+      walDirectory: folders.wal,
+      directory: folders.hotIndex,
+      maxDecompressedBytes: worker['max.decompressed.bytes'],
+      reserveBytes: reserveBytes * GIVES_WAY_AT,
+      isReleased: (file, frame) => wal.isReleased(file, frame),
+      logger
+    })
+  )
   const upstream = opened.use(await UpstreamWatch.start(cluster))
   let phase: WorkerState['phase'] = 'starting'
   const passes = worker['capture.on.failure'] === 'pass'
@@ -124,11 +137,14 @@ export async function startWorker(
   })
   const registry = new MetricRegistry()
   const metrics = registry.of(workerMetrics)
-  showWorker(metrics, { wal, walMaxBytes: worker['wal.max.bytes'], sealer, gaps, pipeline, state })
-  const http = await startHttp(worker.listeners, {
+  showWorker(metrics, { wal, walMaxBytes: worker['wal.max.bytes'], sealer, gaps, hotIndex, pipeline, state })
+  const archiveSink = { connector: sink.connector.name, values: sink.values }
+  const searcher = opened.use(new Searcher({ worker, archive: archiveSink }, logger))
+  const http = await startHttp(worker.listeners, worker['rest.auth'], {
     flush: request => pipeline.flush(request),
     notReady: () => notReady(state()),
-    metrics: registry
+    metrics: registry,
+    searcher
   })
   opened.defer(() => http.close())
   const running = opened.use(new AsyncDisposableStack())
@@ -161,7 +177,7 @@ export async function startWorker(
     embeddedBroker,
     async stop() {
       phase = 'draining'
-      await running.disposeAsync()
+      await Promise.all([running.disposeAsync(), http.drain()])
       try {
         await pipeline.flush({ timeoutMs: DRAIN_ARCHIVE_MS, capturedOnly: true })
       } catch (error) {
@@ -197,11 +213,11 @@ function logReloads({ tls }: Security, logger: Logger): void {
   }
 }
 
-/** Drops warm copies while the disk has less free than so many bytes; gives what ends it. */
-function keepRoom(warm: WarmSegments, bytes: number, logger: Logger): () => void {
+/** Drops files of these folders, the first one's first, while the disk has less free than so many bytes; gives what ends it. */
+function keepRoom(folders: readonly string[], bytes: number, logger: Logger): () => void {
   const look = () => {
     try {
-      warm.giveWay(bytes)
+      for (const folder of folders) giveWay(folder, bytes)
     } catch (err) {
       logger.warn({ err }, 'local copies of segments could not be dropped to make room')
     }

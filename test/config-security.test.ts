@@ -98,6 +98,24 @@ describe('a fault names file, key and rule, and no secret', () => {
       undefined,
       /^worker\.yaml: ssl\.keystore\.password: unknown key/
     ],
+    [
+      'a password without a user',
+      `rest.auth: ${SECRET}\n`,
+      undefined,
+      /^worker\.yaml: rest\.auth: must be user:password$/
+    ],
+    [
+      'one under a key spelt wrong',
+      `rest.auht: 'miller:${SECRET}'\n`,
+      undefined,
+      /^worker\.yaml: rest\.auht: unknown key: did you mean rest\.auth\?$/
+    ],
+    [
+      'one under nested keys',
+      `rest:\n  auth: 'miller:${SECRET}'\n`,
+      undefined,
+      /^worker\.yaml: rest: must be a single value/
+    ],
     ['a wrong flag', sasl, { set: [`sasl.jaas.config=${SECRET}`] }, /^--set: sasl\.jaas\.config: must be org\.apache/],
     [
       'a file that is not there',

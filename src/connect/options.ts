@@ -77,16 +77,18 @@ export function parseOptions<D extends Options>(
 
 /** A value for a message; nothing of a secret, which may stand below a key that is spelt wrong. */
 function shown(options: Options, key: string, text: string): string | undefined {
-  const isKnown = Object.hasOwn(options, key)
-  const isSecret = isKnown ? options[key]!.secret : /passw|secret|jaas|[.]key$/i.test(`${text} ${key}`)
-  return isSecret ? undefined : text
+  if (Object.hasOwn(options, key)) return options[key]!.secret ? undefined : text
+  const isMeant = Object.entries(options).some(([name, { secret }]) => secret && isNear(key, name))
+  return isMeant || /passw|secret|jaas|auth|[.]key$/i.test(`${text} ${key}`) ? undefined : text
 }
 
 function unknownKeyRule(key: string, known: readonly string[]): string {
   const [nearest] = known.map(name => ({ name, far: editDistance(key, name) })).sort((a, b) => a.far - b.far)
-  return nearest && nearest.far <= Math.max(2, key.length / 3)
-    ? `unknown key: did you mean ${nearest.name}?`
-    : 'unknown key'
+  return nearest && isNear(key, nearest.name) ? `unknown key: did you mean ${nearest.name}?` : 'unknown key'
+}
+
+function isNear(key: string, other: string): boolean {
+  return editDistance(key, other) <= Math.max(2, key.length / 3)
 }
 
 /** Levenshtein distance: how many letters to add, drop or change. */
@@ -155,6 +157,10 @@ export const boolean: z.ZodType<boolean, string> = rule('must be true or false',
 )
 
 export const text: z.ZodType<string, string> = rule('must not be empty', value => value || undefined)
+
+export const userAndPassword: z.ZodType<string, string> = rule('must be user:password', value =>
+  /^[^:]+:./.test(value) ? value : undefined
+)
 
 /** The type of a key store. */
 export const pem: z.ZodType<'PEM', string> = rule(

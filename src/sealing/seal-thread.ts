@@ -3,6 +3,7 @@ import { parentPort, workerData } from 'node:worker_threads'
 import { isMillraceError, MillraceError } from '../errors.ts'
 import type { CanonicalBatch } from '../kafka/batch.ts'
 import { readRecords } from '../kafka/read-records.ts'
+import { lowerThreadPriority, ThreadPriority } from '../low-priority.ts'
 import { withTrueMaxTimestamp } from '../segment/max-timestamp.ts'
 import type { SegmentBatch, SegmentPlan, SegmentResult } from '../segment/writer.ts'
 import { writeSegment } from '../segment/writer.ts'
@@ -47,6 +48,7 @@ export interface SealThreadData {
 /** A deleted file takes its space for as long as it is open, and a full disk may wait for just that space. */
 const CLOSE_DELETED_MS = 1000
 
+lowerThreadPriority(ThreadPriority.BELOW_NORMAL)
 const { walDirectory, maxDecompressedBytes } = workerData as SealThreadData
 const reader = WalReader.open(walDirectory)
 setInterval(() => reader.closeDeleted(), CLOSE_DELETED_MS)

@@ -54,6 +54,10 @@ export const workerMetrics = {
     type: 'gauge',
     help: 'Offsets that the logs of the watched topics have, and that are neither captured nor archived, as of the last look: they are fetched when they are due.'
   },
+  millrace_hot_index_behind_bytes: {
+    type: 'gauge',
+    help: 'Bytes of WAL files that are not in the hot index yet, nor passed over as archived: a search reads them all.'
+  },
   millrace_archived_segments_total: { type: 'counter', help: 'Segments that this worker has put into the archive.' },
   millrace_archived_batches_total: { type: 'counter', help: 'Batches in these segments.' },
   millrace_archived_records_total: { type: 'counter', help: 'Records in these segments.' },
@@ -88,12 +92,15 @@ export interface Figures {
   readonly walMaxBytes: number
   readonly sealer: Sealer
   readonly gaps: { readonly uncapturedOffsets: number }
+  /** Null without a hot index. */
+  readonly hotIndex: { readonly bytesBehind: number } | null
   readonly pipeline: { readonly sealingFailures: number }
   state(): WorkerState
 }
 
 /** Shows all of the worker's metrics but those of its sources, see `countedCapture`. */
-export function showWorker(metrics: WorkerMetrics, { wal, walMaxBytes, sealer, gaps, pipeline, state }: Figures): void {
+export function showWorker(metrics: WorkerMetrics, figures: Figures): void {
+  const { wal, walMaxBytes, sealer, gaps, hotIndex, pipeline, state } = figures
   for (const reason of reasonKinds) {
     metrics.show('millrace_not_ready', () => Number(isGiven(reason, state())), { reason })
   }
@@ -111,6 +118,7 @@ export function showWorker(metrics: WorkerMetrics, { wal, walMaxBytes, sealer, g
   metrics.show('millrace_unarchived_limit_seconds', () => state().archiveLimitMs / 1000)
 
   metrics.show('millrace_uncaptured_offsets', () => gaps.uncapturedOffsets)
+  metrics.show('millrace_hot_index_behind_bytes', () => hotIndex?.bytesBehind ?? 0)
   metrics.show('millrace_archived_segments_total', () => sealer.counts.segments)
   metrics.show('millrace_archived_batches_total', () => sealer.counts.batches)
   metrics.show('millrace_archived_records_total', () => sealer.counts.records)

@@ -96,6 +96,14 @@ export class WalReader implements Disposable {
     })
   }
 
+  /**
+   * The random number of a file that was there at the last look at the folder, for whoever remembers something of it: another
+   * file of the same number has another one. Undefined where its header is damaged, and where the file is gone.
+   */
+  salt(file: number): bigint | undefined {
+    return this.#open.get(file)?.read.header?.salt
+  }
+
   /** Reads every frame and yields the outcome for each, by file and id, also behind what cannot be read. */
   *verifyAll(): Generator<FrameCheck> {
     const files = this.#refresh().map(({ read }) => read)

@@ -1,17 +1,12 @@
 // The HTTP door's answers for probes and scrapers.
-import type { AddressInfo } from 'node:net'
-import { expect, onTestFinished, test } from 'vitest'
+import { expect, test } from 'vitest'
 import type { Reason } from '../../src/server/health.ts'
-import { startHttp } from '../../src/server/http.ts'
-import { MetricRegistry } from '../../src/server/metric-registry.ts'
 import { parseMetrics } from '../support/prometheus.ts'
+import { openDoor } from './door.ts'
 
 async function start(notReady: () => Reason[] = () => []): Promise<(path: string) => Promise<Response>> {
-  const handlers = { flush: async () => ({}), notReady, metrics: new MetricRegistry() }
-  const server = await startHttp({ host: '127.0.0.1', port: 0 }, handlers)
-  onTestFinished(() => server.close())
-  const { port } = server.server.address() as AddressInfo
-  return path => fetch(`http://127.0.0.1:${port}${path}`)
+  const { url } = await openDoor({ notReady })
+  return path => fetch(`${url}${path}`)
 }
 
 test('/livez answers whatever is wrong', async () => {

@@ -20,7 +20,8 @@ export const layers: readonly (readonly string[])[] = [
   ['src/connect'],
   ['connectors/*.ts'],
   ['connectors'],
-  ['src/bundled-connectors.ts', 'src/config.ts', 'src/pipeline', 'src/quick-start', 'src/server'],
+  ['src/bundled-connectors.ts', 'src/config.ts', 'src/pipeline', 'src/quick-start'],
+  ['src/server'],
   ['src/worker.ts'],
   ['src/cli'],
   ['src/main.ts']

@@ -2,10 +2,11 @@
 import { parseArgs } from 'node:util'
 import type { Figure } from './figures.ts'
 
-const benches: Record<string, () => Promise<{ run: () => Promise<Figure[]> }>> = {
+const benches: Record<string, () => Promise<{ run: () => Promise<Figure[]> | AsyncIterable<Figure> }>> = {
   batch: () => import('./batch.ts'),
   broker: () => import('./broker.ts'),
   proxy: () => import('./proxy.ts'),
+  search: () => import('./search.ts'),
   serve: () => import('./serve.ts'),
   wal: () => import('./wal.ts')
 }
@@ -21,7 +22,7 @@ if (unknown.length > 0) {
 }
 for (const name of positionals.length > 0 ? positionals : Object.keys(benches)) {
   const { run } = await benches[name]!()
-  for (const figure of await run()) {
+  for await (const figure of await run()) {
     const { what, value, unit, rounds } = figure
     const shown = Number(value.toPrecision(3))
     const all = rounds.map(round => Number(round.toPrecision(3))).join(' ')

@@ -25,7 +25,7 @@ export async function writePayloads(file: string): Promise<void> {
 }
 
 /** Mulberry32: the same numbers in [0, 1) for the same seed. */
-function seeded(seed: number): () => number {
+export function seeded(seed: number): () => number {
   let state = seed
   return () => {
     state = (state + 0x6d2b79f5) | 0

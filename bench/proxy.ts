@@ -78,7 +78,8 @@ interface Run extends ProducerReport {
   readonly logBytes: number
 }
 
-export async function run(): Promise<Figure[]> {
+/** Gives the figures of a load when it is through: all of them take a while. */
+export async function* run(): AsyncGenerator<Figure> {
   await using folder = await tempFolder('bench')
   const payloads = join(folder.path, 'payloads.jsonl')
   await writePayloads(payloads)
@@ -98,7 +99,6 @@ export async function run(): Promise<Figure[]> {
     { name: 'captured, sealing beside it', bootstrap: sealing.bootstrap, pid: sealing.pid!, worker: sealing }
   ]
 
-  const figures: Figure[] = []
   for (const [number, load] of loads.entries()) {
     const chosen = ways.filter(({ name }) => load.ways?.includes(name) ?? true)
     const runs = new Map<string, Run[]>(chosen.map(({ name }) => [name, []]))
@@ -110,9 +110,10 @@ export async function run(): Promise<Figure[]> {
         if (round >= 0) runs.get(way.name)!.push(measured)
       }
     }
-    figures.push(...compare(load, runs))
+    yield* compare(load, runs)
   }
-  return [...figures, ...(await manySmall(ways, kafka)), await manyLarge(kafka)]
+  yield* await manySmall(ways, kafka)
+  yield await manyLarge(kafka)
 }
 
 interface Crowd {

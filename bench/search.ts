@@ -142,7 +142,9 @@ async function* sealedBeside(kafka: KafkaCluster, worker: Worker, backlog: strin
   const beside: Waits[] = []
   for (let round = 0; round < ROUNDS; round++) {
     await produce(kafka, worker, `backlog-${round}`, backlog)
+    await execute('sync') // what was produced is not what is waited for
     alone.push(await steady())
+    await execute('sync')
     const building = flushed(worker, `backlog-${round}`).then(() => true)
     beside.push(await steady())
     if (await Promise.race([building, false]))

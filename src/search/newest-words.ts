@@ -7,6 +7,7 @@ import { HeaderNames } from '../segment/header-names.ts'
 import { SegmentReader } from '../segment/reader.ts'
 import type { FrequentWord } from '../segment/search-index.ts'
 import { indexedText, KEY_MARK } from '../segment/search-text.ts'
+import { FREQUENT_WORD_LENGTH } from '../segment/vocabulary.ts'
 import { wordsOf } from '../segment/words.ts'
 import { WalRecord } from '../wal/frame.ts'
 import type { WalEntry, WalReader } from '../wal/reader.ts'
@@ -77,9 +78,9 @@ function hotWords({ wal }: SearchPlaces, partitions: readonly Partition[]): Freq
   ]
 }
 
-/** As segments have it: no number, no key's token. */
+/** As segments have it: not too long, no number, no key's token. */
 function isTerm(word: string): boolean {
-  return /[^0-9]/.test(word) && !word.startsWith(KEY_MARK)
+  return word.length <= FREQUENT_WORD_LENGTH && /[^0-9]/.test(word) && !word.startsWith(KEY_MARK)
 }
 
 /** None where they cannot be read. */

@@ -7,6 +7,8 @@ const PAGE_WORDS = 10_000
 /** Words up to here are kept in memory; more than that are read a second time. */
 const KEPT_BYTES = 16 * 1024 * 1024
 const FREQUENT_WORDS = 1_000
+/** Longer ones are no words that anybody types, and a thousand of them would make an index twice as large. */
+export const FREQUENT_WORD_LENGTH = 64
 
 /** A word, and how many records have it. */
 export type WordCount = readonly [word: string, records: number]
@@ -14,7 +16,7 @@ export type WordCount = readonly [word: string, records: number]
 export interface Vocabulary {
   /** The contents of a `search.filter`. */
   readonly filter: Buffer
-  /** The words that most records have, of those that are no number and no key's token. */
+  /** The words that most records have, of those that are not too long, no number and no key's token. */
   readonly frequent: readonly WordCount[]
 }
 
@@ -62,7 +64,7 @@ function openVocabulary(db: Database.Database): void {
 function* pages(db: Database.Database, leastFrequent: () => number): Generator<Page> {
   const page = db.prepare<unknown[], Page>(`
     SELECT max(term) AS last, count(*) AS count, CAST(group_concat(term, ' ') AS BLOB) AS words, group_concat(
-      CASE WHEN doc > ? AND term GLOB '*[^0-9]*' AND substr(term, 1, 1) <> ? THEN doc || ' ' || term END, char(10)
+      CASE WHEN doc > ? AND length(term) <= ${FREQUENT_WORD_LENGTH} AND term GLOB '*[^0-9]*' AND substr(term, 1, 1) <> ? THEN doc || ' ' || term END, char(10)
     ) AS frequent
     FROM (SELECT term, doc FROM temp.vocabulary WHERE term > ? LIMIT ?)`)
   for (let after: string | null = ''; ; ) {

@@ -120,6 +120,18 @@ test('its tables are those of docs/formats.md', async () => {
   expect(a).toEqual(b)
 })
 
+test('a frequent word is one that somebody might type: the longest has 64 characters', async () => {
+  await using folder = await tempFolder('search')
+  const file = `${folder.path}/search.db`
+  const builder = new SearchIndexBuilder(file)
+  const value = Buffer.from(`${'a'.repeat(64)} ${'b'.repeat(65)}`)
+  builder.add({ offset: 0, timestamp: 0, key: null, value, headers: [] })
+  builder.finish()
+  using index = SearchIndex.openFile(file, 'x')
+  expect(index.words().map(({ word }) => word)).toEqual(['a'.repeat(64)])
+  expect(index.count(`"${'b'.repeat(65)}"`)).toBe(1)
+})
+
 test('words and spans that no writer has stored are left out, or refused', () => {
   const word =
     'CREATE TABLE word (kind TEXT, word TEXT, records INTEGER NOT NULL, PRIMARY KEY (kind, word)) WITHOUT ROWID'

@@ -7,8 +7,8 @@ import { invalid, placeOf, tokensOf } from './query-tokens.ts'
 /** FTS5's parser has a stack of 100 places, of which a level takes up to twelve. */
 const MAX_DEPTH = 8
 
-/** For each operand FTS5 copies those before it: 5,000 take it 20 ms, 65,000 ten seconds. */
-const MAX_OPERANDS = 5_000
+/** For each word FTS5 copies those before it: 5,000 take it 20 ms, 65,000 ten seconds. */
+const MAX_WORDS = 5_000
 
 /** A column each in the table that decides about fields. */
 const MAX_FIELDS = 100
@@ -55,13 +55,13 @@ class Parser {
   readonly #fields = new Set<string>()
   #position = 0
   #depth = 0
-  #operands = 0
+  #count = 0
   #scope: ScopeToken | null = null
 
   constructor(query: string, tokens: readonly Token[]) {
     this.#query = query
     this.#tokens = tokens
-    const texts = tokens.filter(token => token.kind === 'words').slice(0, MAX_OPERANDS)
+    const texts = tokens.filter(token => token.kind === 'words').slice(0, MAX_WORDS)
     const lists = wordListsOf(texts.map(({ text }) => text))
     this.#words = new Map(texts.map((token, index) => [token, lists[index]!]))
   }
@@ -97,12 +97,11 @@ class Parser {
     const token = this.#next
     switch (token.kind) {
       case 'words':
-        this.#count(token)
         this.#position++
         return this.#wordsOf(token)
       case 'key':
         if (this.#scope !== null) throw this.#scopeInside('key=', token.at)
-        this.#count(token)
+        this.#add(1, token.at)
         this.#position++
         return { kind: 'key', key: token.key }
       case 'scope':
@@ -114,16 +113,18 @@ class Parser {
     }
   }
 
-  #count({ at }: Token): void {
-    if (++this.#operands > MAX_OPERANDS) throw this.#invalid(at, `expected at most ${MAX_OPERANDS} words and phrases`)
+  #add(words: number, at: number): void {
+    this.#count += words
+    if (this.#count > MAX_WORDS) throw this.#invalid(at, `expected at most ${MAX_WORDS} words in all`)
   }
 
   #wordsOf(token: WordsToken): Words {
     const { at, text, isPrefix } = token
-    const words = this.#words.get(token)!
-    if (words.length === 0) {
+    const words = this.#words.get(token) ?? []
+    if (words.length === 0 && this.#words.has(token)) {
       throw this.#invalid(at, `expected a letter or digit in ${JSON.stringify(text)}: only these are indexed`)
     }
+    this.#add(Math.max(1, words.length), at)
     return { kind: 'words', scope: this.#scope?.scope ?? null, text, words, isPrefix }
   }
 

@@ -6,7 +6,7 @@ import type { Field } from './fields.ts'
 import type { Operand, QueryTree, Words } from './query-parser.ts'
 import { parseTree } from './query-parser.ts'
 
-/** What only the records themselves can tell: an expression over key, value, headers and a column f0, f1, … for each field. */
+/** What only the records can tell: an expression over key, value, headers and a column f0, f1, … for each field. */
 export interface Exact {
   readonly expression: string
   readonly fields: readonly Field[]
@@ -20,8 +20,8 @@ export interface Query {
   /** Null where the candidates are the matches. */
   readonly exact: Exact | null
   /**
-   * FTS5 expressions over a search index of what is wanted (not below NOT), one for each word, phrase or field. Their number
-   * and order depend on the query alone.
+   * FTS5 expressions over a search index of what is wanted (not below NOT), one for each word, phrase, field or key: records
+   * that have its words, wherever. Their number and order depend on the query alone.
    */
   readonly operands: readonly string[]
   /** False where no record of an index can match, by what its filter says of single words. */
@@ -31,7 +31,7 @@ export interface Query {
 const everyRecord: Query = { candidates: null, exact: null, operands: [], mayMatch: () => true }
 
 export interface QueryOptions {
-  /** False for an index without the hashes of keys (segment format version 1): what `key=` finds is then decided exactly. */
+  /** False for an index without the hashes of keys (segment format version 1), where `key=` looks for a key's words. */
   readonly keyHash?: boolean
 }
 
@@ -46,7 +46,7 @@ export function parseQuery(query: string, { keyHash = true }: QueryOptions = {})
   const candidate = (operand: Operand, bound: Bound) => candidateFor(operand, bound, keyHash)
   return {
     candidates: expressionOf(tree, 'most', candidate),
-    exact: exactOf(tree, keyHash),
+    exact: exactOf(tree),
     operands: operandsOf(tree, keyHash),
     mayMatch: mayContain => mayMatch(tree, mayContain, keyHash)
   }
@@ -90,23 +90,31 @@ function joined(parts: readonly (string | null)[], operator: 'AND' | 'OR', isNul
   return known.length === 1 ? known[0]! : `(${known.join(` ${operator} `)})`
 }
 
-/** An index knows no fields: it has their words somewhere in the column. */
+/** An index knows which words a record has, and neither where nor in what order. */
 function candidateFor(operand: Operand, bound: Bound, keyHash: boolean): string | null {
-  if (operand.kind === 'words') {
-    const { scope } = operand
-    if (scope === null || typeof scope === 'string') return inColumn(scope, quoted(operand))
-    return bound === 'least' ? null : inColumn(scope.kind === 'header' ? 'headers' : 'value', quoted(operand))
-  }
-  if (keyHash) return inColumn('key', quoted({ text: keyToken(operand.key) }))
-  const text = operand.key.toString()
-  return bound === 'least' || wordsOf(text).length === 0 ? null : inColumn('key', quoted({ text }))
+  if (bound === 'least' && !isWord(operand)) return null
+  if (operand.kind === 'words') return havingAll(operand)
+  return havingAll({ words: keyHash ? [keyToken(operand.key)] : wordsOf(operand.key.toString()) })
 }
 
-function exactOf(tree: QueryTree, keyHash: boolean): Exact | null {
+function isWord(operand: Operand): boolean {
+  return operand.kind === 'words' && operand.scope === null && operand.words.length === 1
+}
+
+/** Null, which is every record, for no words. */
+function havingAll({ words, isPrefix = false }: Pick<Words, 'words'> & Partial<Words>): string | null {
+  const last = words.length - 1
+  const each = words.map((text, i) => quoted({ text, isPrefix: isPrefix && i === last }))
+  return joined([...new Set(each)], 'AND', true)
+}
+
+function exactOf(tree: QueryTree): Exact | null {
   const fields = new Map<string, Field>()
   let isBeyondFields = false
+  let areWords = true
   const exactFor = (operand: Operand) => {
-    const where = operand.kind === 'words' ? operand.scope : keyHash ? 'key' : ({ kind: 'key' } as const)
+    areWords &&= isWord(operand)
+    const where = operand.kind === 'words' ? operand.scope : ({ kind: 'key' } as const)
     const text = operand.kind === 'words' ? quoted(operand) : quoted({ text: keyToken(operand.key) })
     if (where === null || typeof where === 'string') {
       isBeyondFields = true
@@ -117,7 +125,7 @@ function exactOf(tree: QueryTree, keyHash: boolean): Exact | null {
     return inColumn(`f${[...fields.keys()].indexOf(id)}`, text)
   }
   const expression = expressionOf(tree, 'most', exactFor)!
-  return fields.size === 0 ? null : { expression, fields: [...fields.values()], isBeyondFields }
+  return areWords ? null : { expression, fields: [...fields.values()], isBeyondFields }
 }
 
 function inColumn(column: string | null, quoted: string): string {

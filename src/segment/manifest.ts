@@ -2,8 +2,10 @@
 import { z } from 'zod'
 import { MillraceError } from '../errors.ts'
 
-/** What is written; version 1, without `search.filter`, is read too. */
-export const SEGMENT_FORMAT_VERSION = 2
+/** What is written; those before are read too: 1 has no `search.filter`, and both have places of words in `search.db`. */
+export const SEGMENT_FORMAT_VERSION = 3
+
+const formatVersion = z.literal([1, 2, SEGMENT_FORMAT_VERSION])
 
 const offset = z.number().int().min(0)
 const sha256 = z.string().regex(/^[0-9a-f]{64}$/)
@@ -46,7 +48,7 @@ const notIndexedSchema = z.strictObject({
 const openTransactionSchema = z.strictObject({ producerId: offset, firstOffset: offset })
 
 const manifestSchema = z.strictObject({
-  formatVersion: z.literal([1, SEGMENT_FORMAT_VERSION]),
+  formatVersion,
   clusterId: z.string(),
   topic: z.string(),
   topicId: z.string(),
@@ -101,10 +103,10 @@ export function parseManifest(json: string, segment: string): SegmentManifest {
     throw new MillraceError('SEGMENT_CORRUPT', `${segment}: segment.json is not JSON`, { cause })
   }
   const version = (value as { formatVersion?: unknown } | null)?.formatVersion
-  if (version !== 1 && version !== SEGMENT_FORMAT_VERSION) {
+  if (!formatVersion.safeParse(version).success) {
     throw new MillraceError(
       'SEGMENT_CORRUPT',
-      `${segment}: format version ${JSON.stringify(version)}; this Millrace reads 1 and ${SEGMENT_FORMAT_VERSION}`,
+      `${segment}: format version ${JSON.stringify(version)}; this Millrace reads 1 to ${SEGMENT_FORMAT_VERSION}`,
       { hint: 'A newer Millrace may have written it.' }
     )
   }

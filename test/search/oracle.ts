@@ -153,16 +153,16 @@ function byRank(
   return found.toSorted((a, b) => rankOf(b) - rankOf(a))
 }
 
-/** Words and keys that are wanted, each once; of a field it counts that the words stand in its column. */
+/** What is wanted, each once: of words side by side, or in a field, it counts that the record has them somewhere. */
 function wantedIn(meaning: Meaning): Meaning[] {
   const found = new Map<string, Meaning>()
   const walk = (part: Meaning): void => {
     if (part.kind === 'all' || part.kind === 'any') for (const one of part.parts) walk(one)
     if (part.kind === 'key') found.set(`key=${part.bytes.toString('hex')}`, part)
     if (part.kind !== 'words') return
-    const { where } = part
-    const column = typeof where !== 'object' ? where : 'header' in where ? 'headers' : 'value'
-    found.set(JSON.stringify([column, part.text, part.isPrefix]), { ...part, where: column })
+    const list = wordsIn(part.text)
+    const each = list.map((word, i) => (part.isPrefix && i === list.length - 1 ? prefix(word) : words(word)))
+    found.set(JSON.stringify(each), all(...each))
   }
   walk(meaning)
   return [...found.values()]

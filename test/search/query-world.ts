@@ -3,8 +3,9 @@ import Database from 'better-sqlite3'
 import type { KafkaRecord } from '../../src/kafka/records.ts'
 import { exactMatches } from '../../src/search/exact.ts'
 import type { Query } from '../../src/search/query.ts'
+import { textSchema } from '../../src/segment/index-schema.ts'
 import type { IndexedText } from '../../src/segment/search-text.ts'
-import { indexedText, TOKENIZER } from '../../src/segment/search-text.ts'
+import { indexedText } from '../../src/segment/search-text.ts'
 
 type Text = string | Buffer | null
 
@@ -29,7 +30,7 @@ export class IndexedRecords implements Disposable {
 
   constructor(records: readonly KafkaRecord[], columns: (record: KafkaRecord) => IndexedText = indexedText) {
     this.#records = records
-    this.#db.exec(`CREATE VIRTUAL TABLE text USING fts5(key, value, headers, content = '', tokenize = '${TOKENIZER}')`)
+    this.#db.exec(textSchema)
     const insert = this.#db.prepare('INSERT INTO text (rowid, key, value, headers) VALUES (?, ?, ?, ?)')
     for (const [index, record] of records.entries()) insert.run(index, ...columns(record))
   }

@@ -149,16 +149,19 @@ test.for<[string, string]>([
   [
     Array.from({ length: 101 }, (_, n) => `value.f${n}:x`).join(' '),
     ': expected at most 100 different headers and fields'
-  ]
+  ],
+  [`a ${'b '.repeat(5_000)}`, 'character 10001: expected at most 5000 words in all'],
+  [`a "${'b-'.repeat(5_000)}"`, 'character 3: expected at most 5000 words in all'],
+  [`${'b '.repeat(4_999)}c key=d`, 'character 10001: expected at most 5000 words in all']
 ])('%s is refused', ([query, message]) => {
   expect(() => parseQuery(query)).toThrow(
     expect.objectContaining({ code: 'QUERY_INVALID', message: expect.stringContaining(message) })
   )
 })
 
-test('operands are what is wanted, each once, as an index has it', () => {
+test('operands are what is wanted, each once, as words that a record has', () => {
   const { operands } = parseQuery('fox "a b" OR fox key:x* NOT y OR value.f:z value.g:z header.h:v NOT (value.g:u)')
-  expect(operands).toEqual(['"fox"', '"a b"', '(key : "x"*)', '(value : "z")', '(headers : "v")'])
+  expect(operands).toEqual(['"fox"', '("a" AND "b")', '"x"*', '"z"', '"v"'])
   expect(parseQuery('*').operands).toEqual([])
   for (const operand of operands) records.match(operand)
 })

@@ -35,13 +35,13 @@ describe.each([1, 2])('a segment of format version %i', version => {
     expect(tenth).toMatchObject({ key: Buffer.from('customer-6'), headers: [['trace-id', Buffer.from('t.1000')]] })
   })
 
-  test('is searched by words, phrases, columns, offsets and times', async () => {
+  test('is searched by words, offsets and times', async () => {
     using index = await (await SegmentReader.open(source)).searchIndex()
     const found = (expression: string, options = {}) =>
       [...index.match(expression, options)].map(({ offset }) => offset - BASE)
-    expect(found('"o 777"')).toEqual([777])
-    expect(found('headers : "trace id t 778"')).toEqual([778])
-    expect(found('value : "łodz"', { fromOffset: BASE + 500, toOffset: BASE + 503 })).toEqual([500, 501, 502])
+    expect(found('"o" AND "777"')).toEqual([777])
+    expect(found('"trace" AND "778"')).toEqual([778])
+    expect(found('"łodz"', { fromOffset: BASE + 500, toOffset: BASE + 503 })).toEqual([500, 501, 502])
     const fromTime = 1_795_521_600_000 + 600_000
     expect(found('"shipped"', { fromTime, toTime: fromTime + 6_000, descending: true })).toEqual([605, 602])
     expect(index.count('"shipped"')).toBe(found('"shipped"').length)
@@ -63,8 +63,8 @@ test('version 1 has no filter and no frequent words, and is one span', async () 
   expect(index.spans()).toEqual([{ from: BASE, to: (await reader.manifest()).nextOffset, minTimestamp, maxTimestamp }])
 })
 
-test('version 2 has a filter, spans, frequent words and keys', async () => {
-  const reader = await SegmentReader.open(fileSource(path('v2.tar.gz')))
+test.each([2, 3])('version %i has a filter, spans, frequent words and keys', async version => {
+  const reader = await SegmentReader.open(fileSource(path(`v${version}.tar.gz`)))
   const filter = await reader.filter()
   expect(filter!.mayContain('shipped')).toBe(true)
   expect(filter!.mayContain('shipt')).toBe(false)

@@ -74,7 +74,7 @@ describe.each([
     )
     const expected = [
       [null, within],
-      ['value : "n2"', within.filter(({ offset }) => (offset - BASE) % 8 === 4)]
+      ['"n2"', within.filter(({ offset }) => (offset - BASE) % 8 === 4)]
     ] as const
     for (const [expression, matches] of expected) {
       expect([...index.match(expression, window)]).toEqual(matches)

@@ -26,7 +26,7 @@ test('the manifest says what is in the log', async () => {
   const result = await write({ baseOffset: 5, nextOffset: 11, gaps }, fetched(...batches))
   const log = Buffer.concat(batches.map(each => each.toWire()))
   expect(result.manifest).toEqual({
-    formatVersion: 2,
+    formatVersion: 3,
     clusterId: 'test-cluster',
     topic: 'orders',
     topicId: plan.topicId,
@@ -191,8 +191,8 @@ test('a manifest is parsed strictly, and a later format by its number', async ()
   const { manifest } = await write({ nextOffset: 3 }, captured(batch(0, 3)))
   const parse = (changes: object) => () => parseManifest(JSON.stringify({ ...manifest, ...changes }), 'some/segment')
   expect(parse({})()).toEqual(manifest)
-  expect(parse({ formatVersion: 1 })()).toEqual({ ...manifest, formatVersion: 1 })
-  expect(parse({ formatVersion: 3 })).toThrow(/^some\/segment: format version 3; this Millrace reads 1 and 2$/)
+  for (const formatVersion of [1, 2]) expect(parse({ formatVersion })()).toEqual({ ...manifest, formatVersion })
+  expect(parse({ formatVersion: 4 })).toThrow(/^some\/segment: format version 4; this Millrace reads 1 to 3$/)
   expect(parse({ gaps: [{ from: 0, to: 1, reason: 'lost' }] })).toThrow(/some\/segment.*gaps\.0\.reason/)
   expect(parse({ baseOffset: -1 })).toThrow(/baseOffset/)
   expect(parse({ extra: 1 })).toThrow(expect.objectContaining({ code: 'SEGMENT_CORRUPT' }))

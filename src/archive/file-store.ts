@@ -6,6 +6,7 @@ import type { FileHandle } from 'node:fs/promises'
 import { access, constants, link, mkdir, open, readdir, rm, rmdir, stat, unlink } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { MillraceError, messageOf } from '../errors.ts'
+import { SYNC_BYTES } from '../sync-bytes.ts'
 import type { ByteRange, ObjectInfo, ObjectSource, ObjectStore } from './store-contract.ts'
 import { checkKey, compareKeys, objectMissing, TEMP_FOLDER, wrongDigest } from './store-contract.ts'
 
@@ -164,14 +165,15 @@ class FileStore implements ObjectStore {
 async function writeDurably(path: string, source: ObjectSource): Promise<string> {
   const hash = createHash('sha256')
   await using file = await open(path, 'wx')
-  await file.writeFile(
-    (async function* () {
-      for await (const chunk of Buffer.isBuffer(source) ? [source] : createReadStream(source.path)) {
-        hash.update(chunk)
-        yield chunk as Buffer
-      }
-    })()
-  )
+  let unsynced = 0
+  for await (const chunk of Buffer.isBuffer(source) ? [source] : createReadStream(source.path)) {
+    hash.update(chunk)
+    await file.writeFile(chunk)
+    unsynced += chunk.length
+    if (unsynced < SYNC_BYTES) continue
+    await file.datasync()
+    unsynced = 0
+  }
   await file.sync()
   return hash.digest('hex')
 }

@@ -1,7 +1,8 @@
 // Writes a tar.gz that is also seekable: every chunk of the tar is a gzip member of its own, and the last member, which is
 // empty, carries a table of contents in its header's extra field. Any tar and gzip read it as an ordinary file.
 import { createHash } from 'node:crypto'
-import { closeSync, fsyncSync, openSync, readSync, writeSync } from 'node:fs'
+import { closeSync, fdatasyncSync, fsyncSync, openSync, readSync, writeSync } from 'node:fs'
+import { SYNC_BYTES } from '../sync-bytes.ts'
 import { compressMember } from './gzip-member.ts'
 import { TAR_BLOCK, TAR_END, tarHeader, tarPadding } from './tar-format.ts'
 import type { TocChunk, TocMember } from './toc.ts'
@@ -19,6 +20,7 @@ export class GzipTarWriter {
   readonly #chunks: TocChunk[] = []
   readonly #members: TocMember[] = []
   #size = 0
+  #syncedSize = 0
   #tarSize = 0
   #closed = false
 
@@ -68,6 +70,9 @@ export class GzipTarWriter {
     this.#hash.update(bytes)
     for (let at = 0; at < bytes.length; ) at += writeSync(this.#fd, bytes, at)
     this.#size += bytes.length
+    if (this.#size - this.#syncedSize < SYNC_BYTES) return
+    fdatasyncSync(this.#fd)
+    this.#syncedSize = this.#size
   }
 }
 

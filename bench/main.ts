@@ -6,6 +6,7 @@ const benches: Record<string, () => Promise<{ run: () => Promise<Figure[]> | Asy
   batch: () => import('./batch.ts'),
   broker: () => import('./broker.ts'),
   proxy: () => import('./proxy.ts'),
+  sealing: () => import('./sealing.ts'),
   search: () => import('./search.ts'),
   serve: () => import('./serve.ts'),
   wal: () => import('./wal.ts')

@@ -6,19 +6,17 @@ import { promisify } from 'node:util'
 import { isMissing } from '../test/support/found.ts'
 import type { KafkaCluster } from '../test/support/kafka.ts'
 import { startKafka } from '../test/support/kafka.ts'
-import { kafkaTopics } from '../test/support/kafka-tools.ts'
-import { kcat } from '../test/support/kcat.ts'
 import type { Worker } from '../test/support/millrace.ts'
 import { startMillrace } from '../test/support/millrace.ts'
 import { startS3 } from '../test/support/s3.ts'
 import { tempFolder } from '../test/support/temp.ts'
 import { until } from '../test/support/until.ts'
 import { indexCosts, searchedWithin } from './archived-events.ts'
-import type { Waits } from './crowd.ts'
 import type { Figure } from './figures.ts'
 import { figure, median } from './figures.ts'
 import type { OrderEvent } from './order-events.ts'
 import { everyNth, writeOrderEvents } from './order-events.ts'
+import { flushed, produce } from './order-topic.ts'
 
 const execute = promisify(execFile)
 
@@ -64,20 +62,6 @@ export async function* run(): AsyncGenerator<Figure> {
   await using worker = await startMillrace({ bootstrap: kafka.bootstrap, worker: held })
   await produce(kafka, worker, 'hot', hotFile)
   yield* searched('hot', worker, everyNth(HOT_EVENTS, ROUNDS * QUERIES))
-  await flushed(worker, 'hot')
-  yield* sealedBeside(kafka, worker, hotFile)
-}
-
-/** By kcat, uncompressed, through the worker. */
-async function produce({ bootstrap }: KafkaCluster, worker: Worker, topic: string, file: string): Promise<void> {
-  await kafkaTopics(bootstrap, ['--create', '--topic', topic, '--partitions', '1'])
-  const settings = ['acks=all', 'linger.ms=20', 'batch.size=65536'].flatMap(setting => ['-X', setting])
-  await kcat(['-P', '-b', worker.bootstrap, '-t', topic, ...settings, '-K', '\t', '-l', file])
-}
-
-async function flushed(worker: Worker, topic: string): Promise<void> {
-  const { code, stderr } = await worker.command(['flush', '--topic', topic, '--timeout', '5m'], { timeout: 300_000 })
-  if (code !== 0) throw new Error(`flush: ${stderr}`)
 }
 
 /** Through HTTP, as any program would; the first round, which fills caches, does not count. */
@@ -127,35 +111,4 @@ async function grepped({ bootstrap }: KafkaCluster, asked: readonly OrderEvent[]
     seconds.push((performance.now() - begun) / 1_000)
   }
   return figure('kcat -C | grep for a trace id', 's', seconds)
-}
-
-/** What producers wait while a large segment is built of what was captured before, and what they wait without. */
-async function* sealedBeside(kafka: KafkaCluster, worker: Worker, backlog: string): AsyncGenerator<Figure> {
-  const load = { partitions: 4, producers: 8, sends: 150, bytes: 16_384, everyMs: 40 }
-  await kafkaTopics(kafka.bootstrap, ['--create', '--topic', 'steady', '--partitions', String(load.partitions)])
-  const steady = async (): Promise<Waits> => {
-    const args = ['crowd.ts', worker.bootstrap, 'steady', ...Object.values(load).map(String)]
-    return JSON.parse((await execute(process.execPath, args, { cwd: import.meta.dirname })).stdout) as Waits
-  }
-  await steady() // connections are made, code is compiled
-  const alone: Waits[] = []
-  const beside: Waits[] = []
-  for (let round = 0; round < ROUNDS; round++) {
-    await produce(kafka, worker, `backlog-${round}`, backlog)
-    await execute('sync') // what was produced is not what is waited for
-    alone.push(await steady())
-    await execute('sync')
-    const building = flushed(worker, `backlog-${round}`).then(() => true)
-    beside.push(await steady())
-    if (await Promise.race([building, false]))
-      throw new Error('the segment was built before the producers were through')
-    await building
-  }
-  for (const what of ['p50', 'p99'] as const) {
-    const of = (runs: readonly Waits[]): number[] => runs.map(waits => waits[what])
-    const ratios = beside.map((waits, round) => waits[what] / alone[round]![what])
-    yield figure(`8 producers of 16 KiB every 40 ms: ${what}`, 'ms', of(alone))
-    yield figure(`8 producers of 16 KiB every 40 ms, a segment is built: ${what}`, 'ms', of(beside))
-    yield figure(`8 producers of 16 KiB every 40 ms, a segment is built / not: ${what}`, 'x', ratios)
-  }
 }

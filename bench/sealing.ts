@@ -1,0 +1,64 @@
+// What producers wait while a large segment is built and archived, beside what they wait without, by turns.
+import { execFile } from 'node:child_process'
+import { join } from 'node:path'
+import { promisify } from 'node:util'
+import { startKafka } from '../test/support/kafka.ts'
+import { kafkaTopics } from '../test/support/kafka-tools.ts'
+import { startMillrace } from '../test/support/millrace.ts'
+import { tempFolder } from '../test/support/temp.ts'
+import type { Waits } from './crowd.ts'
+import type { Figure } from './figures.ts'
+import { figure } from './figures.ts'
+import { writeOrderEvents } from './order-events.ts'
+import { flushed, produce } from './order-topic.ts'
+
+const execute = promisify(execFile)
+
+/** Many, since what the disk does by itself scatters more than what is measured. */
+const ROUNDS = Number(process.env['BENCH_ROUNDS'] ?? 9)
+/** Some 240 MB of log. */
+const EVENTS = Number(process.env['BENCH_RECORDS'] ?? 750_000)
+
+const load = { partitions: 4, producers: 8, sends: 150, bytes: 16_384, everyMs: 40 }
+const TOPIC = 'steady'
+
+export async function run(): Promise<Figure[]> {
+  await using folder = await tempFolder('bench')
+  const backlog = join(folder.path, 'events.tsv')
+  await writeOrderEvents(backlog, EVENTS)
+  await using kafka = await startKafka({ nodes: 1 })
+  const held = { 'segment.bytes': '1GiB', 'segment.ms': '1h' }
+  await using worker = await startMillrace({ bootstrap: kafka.bootstrap, worker: held })
+  await kafkaTopics(kafka.bootstrap, ['--create', '--topic', TOPIC, '--partitions', String(load.partitions)])
+  const steady = async (): Promise<Waits> => {
+    const args = ['crowd.ts', worker.bootstrap, TOPIC, ...Object.values(load).map(String)]
+    return JSON.parse((await execute(process.execPath, args, { cwd: import.meta.dirname })).stdout) as Waits
+  }
+  await steady() // connections are made, code is compiled
+  const alone: Waits[] = []
+  const beside: Waits[] = []
+  for (let round = 0; round < ROUNDS; round++) {
+    await produce(kafka, worker, `backlog-${round}`, backlog)
+    await execute('sync') // what was produced is not what is waited for
+    alone.push(await steady())
+    await execute('sync')
+    let isBuilt = false
+    const building = flushed(worker, `backlog-${round}`).then(() => (isBuilt = true))
+    while (!isBuilt) beside.push(await steady())
+    await building
+  }
+  return (['p50', 'p99'] as const).flatMap(what => {
+    const name = `8 producers of 16 KiB every 40 ms: ${what}`
+    const without = figure(
+      name,
+      'ms',
+      alone.map(waits => waits[what])
+    )
+    const withIt = figure(
+      `${name}, a segment is built`,
+      'ms',
+      beside.map(waits => waits[what])
+    )
+    return [without, withIt, figure(`${name}, a segment is built / not`, 'x', [withIt.value / without.value])]
+  })
+}

@@ -55,6 +55,7 @@ export class SearchIndexBuilder {
     this.#db.pragma('synchronous = OFF')
     this.#db.exec(searchSchema)
     this.#insertText = this.#db.prepare('INSERT INTO text (rowid, key, value, headers) VALUES (?, ?, ?, ?)')
+    // A row at a time: a statement for many is guarded by a savepoint, at which FTS5 writes what it has gathered.
     this.#insertRecord = this.#db.prepare('INSERT INTO record VALUES (?, ?)')
     this.#db.exec('BEGIN')
   }

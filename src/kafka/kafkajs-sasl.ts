@@ -5,17 +5,18 @@ import type { Sasl } from './sasl.ts'
 import { refusedBy } from './sasl.ts'
 
 /** For kafkajs' option `sasl`. */
-export function kafkajsMechanism({ mechanism, exchange }: Sasl): Mechanism {
+export function kafkajsMechanism(sasl: Sasl): Mechanism {
+  const { mechanism } = sasl
   return {
     mechanism,
     authenticationProvider: ({ host, port, saslAuthenticate }) => ({
       async authenticate() {
-        const messages = exchange()
+        const messages = sasl.exchange()
         for (let step = await messages.next(); !step.done; ) {
           const answer = await send(step.value, saslAuthenticate).catch((cause: unknown) => {
             const { type, message } = cause as { type?: string; message: string }
             throw type === 'SASL_AUTHENTICATION_FAILED'
-              ? refusedBy(formatAddress({ host, port }), mechanism, message)
+              ? refusedBy(formatAddress({ host, port }), mechanism, message, sasl.refused())
               : cause
           })
           step = await messages.next(answer)

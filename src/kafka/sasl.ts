@@ -22,17 +22,21 @@ export interface Sasl {
   readonly mechanism: SaslMechanism
   /** One authentication: gives what goes to the broker, takes what comes back. Throws AUTHENTICATION_FAILED. */
   exchange(): AsyncGenerator<Buffer, void, Buffer>
+  /** To be called when a broker says no. Gives what to do about it. */
+  refused(): string
 }
 
 /** How to authenticate, from Kafka's settings. Throws CONFIG_INVALID that names the key. */
 export function saslOf(values: SaslValues): Sasl {
   const mechanism = values['sasl.mechanism']
   if (mechanism === undefined) throw wrong('sasl.mechanism', `is required with SASL: ${saslMechanisms.join(' or ')}`)
-  if (mechanism === 'OAUTHBEARER') return { mechanism, exchange: oauthBearer(values) }
+  if (mechanism === 'OAUTHBEARER') return { mechanism, ...oauthBearer(values) }
   const { username, password } = loginOptions(values, mechanism)
   const login = { username: username!, password: password! }
-  if (mechanism === 'PLAIN') return { mechanism, exchange: () => plain(login) }
-  return { mechanism, exchange: () => scram(mechanism === 'SCRAM-SHA-256' ? 'sha256' : 'sha512', login) }
+  const refused = () => 'Check username and password in sasl.jaas.config.'
+  if (mechanism === 'PLAIN') return { mechanism, refused, exchange: () => plain(login) }
+  const hash = mechanism === 'SCRAM-SHA-256' ? 'sha256' : 'sha512'
+  return { mechanism, refused, exchange: () => scram(hash, login) }
 }
 
 /**
@@ -40,10 +44,11 @@ export function saslOf(values: SaslValues): Sasl {
  * AUTHENTICATION_FAILED with the broker's own message.
  */
 export async function authenticate(
-  { mechanism, exchange }: Sasl,
+  sasl: Sasl,
   broker: string,
   ask: <A extends Api>(api: A, body: RequestOf<A>) => Promise<ResponseOf<A>>
 ): Promise<number> {
+  const { mechanism } = sasl
   const { errorCode, mechanisms } = await ask(saslHandshake, { mechanism })
   if (errorCode === KafkaError.UNSUPPORTED_SASL_MECHANISM) {
     const reason = `it takes only ${mechanisms.join(', ')}`
@@ -53,12 +58,12 @@ export async function authenticate(
     const hint = 'Is this the address of a SASL listener? For another, security.protocol is PLAINTEXT or SSL.'
     throw refusedBy(broker, mechanism, kafkaErrorName(errorCode), hint)
   }
-  const messages = exchange()
+  const messages = sasl.exchange()
   for (let step = await messages.next(), lifetimeMs = 0; ; ) {
     if (step.done) return lifetimeMs
     const answer = await ask(saslAuthenticate, { authBytes: step.value })
     if (answer.errorCode !== KafkaError.NONE) {
-      throw refusedBy(broker, mechanism, answer.errorMessage ?? kafkaErrorName(answer.errorCode))
+      throw refusedBy(broker, mechanism, answer.errorMessage ?? kafkaErrorName(answer.errorCode), sasl.refused())
     }
     lifetimeMs = answer.sessionLifetimeMs ?? 0
     step = await messages.next(answer.authBytes)
@@ -66,21 +71,8 @@ export async function authenticate(
 }
 
 /** What a user is told when a broker says no. */
-export function refusedBy(
-  broker: string,
-  mechanism: SaslMechanism,
-  reason: string,
-  hint = HINTS[mechanism]
-): MillraceError {
+export function refusedBy(broker: string, mechanism: SaslMechanism, reason: string, hint: string): MillraceError {
   return new MillraceError('AUTHENTICATION_FAILED', `broker ${broker}, ${mechanism}: ${reason}`, { hint })
-}
-
-const passwordHint = 'Check username and password in sasl.jaas.config.'
-const HINTS: Readonly<Record<SaslMechanism, string>> = {
-  PLAIN: passwordHint,
-  'SCRAM-SHA-256': passwordHint,
-  'SCRAM-SHA-512': passwordHint,
-  OAUTHBEARER: 'Compare issuer, audience and scope of the token with what the broker asks for.'
 }
 
 /** Source: RFC 4616. */
@@ -89,20 +81,20 @@ async function* plain({ username, password }: Password): AsyncGenerator<Buffer, 
 }
 
 /** Source: RFC 7628; `extension_NAME` options are those of KIP-342. */
-function oauthBearer(values: SaslValues): Sasl['exchange'] {
+function oauthBearer(values: SaslValues): Pick<Sasl, 'exchange' | 'refused'> {
   const endpoint = values['sasl.oauthbearer.token.endpoint.url']
   if (endpoint === undefined) throw wrong('sasl.oauthbearer.token.endpoint.url', 'is required with OAUTHBEARER')
   const { clientId, clientSecret, scope, ...others } = loginOptions(values, 'OAUTHBEARER')
   const tokens = new OauthTokens({ endpoint, clientId: clientId!, clientSecret: clientSecret!, scope })
   const extensions = Object.entries(others).map(([name, value]) => `${name.replace(EXTENSION, '')}=${value}\x01`)
-  return async function* () {
+  const exchange = async function* (): AsyncGenerator<Buffer, void, Buffer> {
     const answer = yield Buffer.from(`n,,\x01auth=Bearer ${await tokens.get()}\x01${extensions.join('')}\x01`)
     if (answer.length === 0) return
-    tokens.forget()
     // A refusal comes as text first, and as an error code when it was acknowledged.
     yield Buffer.of(1)
     throw new MillraceError('AUTHENTICATION_FAILED', 'the broker has refused the token and lets us in all the same')
   }
+  return { exchange, refused: () => tokens.refused() }
 }
 
 const EXTENSION = /^extension_/

@@ -5,7 +5,7 @@ import type { AddressInfo } from 'node:net'
 import { afterEach, beforeEach, describe, expect, onTestFinished, test } from 'vitest'
 import { saslOf } from '../../src/kafka/sasl.ts'
 import type { TokenEndpoint } from '../support/token-endpoint.ts'
-import { startTokenEndpoint } from '../support/token-endpoint.ts'
+import { AUDIENCE, ISSUER, startTokenEndpoint } from '../support/token-endpoint.ts'
 
 const SECRET = 'grist and flour'
 const PACKAGE = 'org.apache.kafka.common.security'
@@ -20,7 +20,7 @@ test('PLAIN is one message: RFC 4616', async () => {
 describe('OAUTHBEARER', () => {
   let tokens: TokenEndpoint
   beforeEach(async () => {
-    tokens = await startTokenEndpoint('miller', SECRET)
+    tokens = await startTokenEndpoint({ miller: SECRET })
   })
   afterEach(() => tokens[Symbol.asyncDispose]())
 
@@ -34,28 +34,50 @@ describe('OAUTHBEARER', () => {
   test('sends a token and the extensions: RFC 7628, KIP-342', async () => {
     const messages = sasl(tokens.url).exchange()
     const parts = String((await messages.next()).value).split('\x01')
-    const token = expect.stringMatching(/^auth=Bearer [\w-]+\.[\w-]+\.$/)
+    const token = expect.stringMatching(/^auth=Bearer [\w-]+\.[\w-]+\.[\w-]+$/)
     expect(parts).toEqual(['n,,', token, 'logicalCluster=lkc-1', '', ''])
     expect((await messages.next(Buffer.alloc(0))).done).toBe(true)
   })
 
   test('acknowledges a refusal, and asks for another token then', async () => {
-    const { exchange } = sasl(tokens.url)
+    const { exchange, refused } = sasl(tokens.url)
     const messages = exchange()
     await messages.next()
     await exchange().next()
     expect(tokens.given()).toBe(1)
     expect((await messages.next(Buffer.from('{"status":"invalid_token"}'))).value).toEqual(Buffer.from([1]))
+    // Each of two connections that have shown it.
+    const hint = `issuer "${ISSUER}", audience "${AUDIENCE}", key "mill-1" ("RS256")`
+    expect([refused(), refused()]).toEqual([expect.stringContaining(hint), expect.stringContaining(hint)])
     await exchange().next()
     expect(tokens.given()).toBe(2)
   })
 
+  test('of a token that is no JWT nothing is told', async () => {
+    const { exchange, refused } = sasl(tokens.url)
+    tokens.next.opaque = 'grist.flour.bread'
+    await exchange().next()
+    expect(refused()).toMatch(/^The token is no JWT, [^.]+\.$/)
+  })
+
   test('keeps no token that is about to end', async () => {
-    tokens.lifetimeS = 0
+    tokens.next.lifetimeS = 0
     const { exchange } = sasl(tokens.url)
     await exchange().next()
     await exchange().next()
     expect(tokens.given()).toBe(2)
+  })
+
+  test.each([
+    ['nothing', undefined, 3600, 1],
+    ['more than the token', 3600, 0, 2],
+    ['less than the token', 0, 3600, 2]
+  ])('believes the shorter life: the endpoint says %s', async (_, told, lifetimeS, given) => {
+    Object.assign(tokens.next, { told, lifetimeS })
+    const { exchange } = sasl(tokens.url)
+    await exchange().next()
+    await exchange().next()
+    expect(tokens.given()).toBe(given)
   })
 
   test.each([

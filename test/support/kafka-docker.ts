@@ -4,8 +4,8 @@
 import { chmod } from 'node:fs/promises'
 import type { StartedTestContainer } from 'testcontainers'
 import { GenericContainer, getContainerRuntimeClient, Wait } from 'testcontainers'
-import { kafkaVersion } from './kafka-jars.ts'
-import type { NodePlan, NodeRunner, NodeRunners } from './kafka-node.ts'
+import { kafkaVersion, propertyArgs } from './kafka-jars.ts'
+import type { ClusterPlan, NodePlan, NodeRunner, NodeRunners } from './kafka-node.ts'
 import { nodeSettings } from './kafka-settings.ts'
 
 const image = `apache/kafka:${kafkaVersion}`
@@ -14,7 +14,8 @@ const image = `apache/kafka:${kafkaVersion}`
 export function dockerRunners(): NodeRunners {
   return {
     settings: (node, all) => nodeSettings(node, all, { folder: '/node', bind: '0.0.0.0' }),
-    open: async ({ nodes, clusterId }) => {
+    open: async plan => {
+      const { nodes } = plan
       const ports = nodes.flatMap(({ port, sparePort, listeners }) => [port, sparePort, ...Object.values(listeners)])
       const network = await new GenericContainer(image)
         .withEntrypoint(['sleep', 'infinity'])
@@ -22,13 +23,17 @@ export function dockerRunners(): NodeRunners {
         .withExposedPorts(...ports.map(port => ({ container: port, host: port })))
         .withWaitStrategy(Wait.forSuccessfulCommand('true'))
         .start()
-      const runners = nodes.map(node => [node.id, dockerRunner(node, clusterId, network.getId())] as const)
+      const runners = nodes.map(node => [node.id, dockerRunner(node, plan, network.getId())] as const)
       return { runners: new Map(runners), close: async () => void (await network.stop({ timeout: 0 })) }
     }
   }
 }
 
-function dockerRunner(node: NodePlan, clusterId: string, network: string): NodeRunner {
+function dockerRunner(
+  node: NodePlan,
+  { clusterId, systemProperties, readable }: ClusterPlan,
+  network: string
+): NodeRunner {
   const bin = '/opt/kafka/bin'
   const format = `${bin}/kafka-storage.sh format --ignore-formatted -t ${clusterId} -c /node/server.properties`
   const script = `${format} && exec ${bin}/kafka-server-start.sh /node/server.properties > /node/server.log 2>&1`
@@ -41,8 +46,11 @@ function dockerRunner(node: NodePlan, clusterId: string, network: string): NodeR
         .withNetworkMode(`container:${network}`)
         // As ourselves, so that what it writes can be read and removed.
         .withUser(`${process.getuid?.() ?? 1000}:${process.getgid?.() ?? 1000}`)
-        .withBindMounts([{ source: node.folder, target: '/node', mode: 'rw' }])
-        .withEnvironment({ LOG_DIR: '/node/logs' })
+        .withBindMounts([
+          { source: node.folder, target: '/node', mode: 'rw' },
+          ...readable.map(path => ({ source: path, target: path, mode: 'ro' as const }))
+        ])
+        .withEnvironment({ LOG_DIR: '/node/logs', KAFKA_OPTS: propertyArgs(systemProperties).join(' ') })
         .withEntrypoint(['sh', '-c', script])
         .withCommand([])
         .withWaitStrategy(Wait.forSuccessfulCommand('true'))

@@ -36,10 +36,26 @@ export async function findJars(name: string, pom: string): Promise<KafkaJars | M
   }
 }
 
-/** The arguments of `java` that run a class of Kafka's. `logLevel` is that of Kafka's own log, on standard error. */
-export function javaArgs(jars: KafkaJars, className: string, args: readonly string[], logLevel = 'warn'): string[] {
-  const options = [`-Dlog4j2.configurationFile=${logging}`, `-Dmillrace.log.level=${logLevel}`]
-  return [...quickJava, ...options, '-cp', jars.classPath, className, ...args]
+export interface JavaOptions {
+  /** That of Kafka's own log, on standard error; `warn` unless told. */
+  readonly logLevel?: string
+  readonly systemProperties?: Readonly<Record<string, string>>
+}
+
+/** The arguments of `java` that run a class of Kafka's. */
+export function javaArgs(
+  jars: KafkaJars,
+  className: string,
+  args: readonly string[],
+  { logLevel = 'warn', systemProperties = {} }: JavaOptions = {}
+): string[] {
+  const log = { 'log4j2.configurationFile': logging, 'millrace.log.level': logLevel }
+  return [...quickJava, ...propertyArgs({ ...log, ...systemProperties }), '-cp', jars.classPath, className, ...args]
+}
+
+/** System properties as `java` takes them. */
+export function propertyArgs(properties: Readonly<Record<string, string>>): string[] {
+  return Object.entries(properties).map(([name, value]) => `-D${name}=${value}`)
 }
 
 // Only the quick compiler: on two cores a process that lives for seconds is done before the slow one pays off.

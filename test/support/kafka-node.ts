@@ -28,11 +28,21 @@ export interface NodeRunner {
   hasDied(): boolean
 }
 
+export interface ClusterPlan {
+  readonly nodes: readonly NodePlan[]
+  readonly clusterId: string
+  readonly folder: string
+  /** Of the brokers' Java, by name. */
+  readonly systemProperties: Readonly<Record<string, string>>
+  /** Folders that the nodes can read under the same paths as we. */
+  readonly readable: readonly string[]
+}
+
 /** A way of running nodes: as processes or in containers. */
 export interface NodeRunners {
   /** The node's server.properties as this way needs them. */
   settings(node: NodePlan, all: readonly NodePlan[]): Record<string, string>
-  open(cluster: { nodes: readonly NodePlan[]; clusterId: string; folder: string }): Promise<{
+  open(cluster: ClusterPlan): Promise<{
     runners: ReadonlyMap<number, NodeRunner>
     close(): Promise<void>
   }>

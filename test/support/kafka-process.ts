@@ -6,21 +6,25 @@ import type { GuardedChild } from './child.ts'
 import { runOrThrow, spawnGuarded } from './child.ts'
 import type { KafkaJars } from './kafka-jars.ts'
 import { javaArgs } from './kafka-jars.ts'
-import type { NodeRunner, NodeRunners } from './kafka-node.ts'
+import type { ClusterPlan, NodeRunner, NodeRunners } from './kafka-node.ts'
 import { nodeSettings } from './kafka-settings.ts'
 
 /** Runs nodes from Kafka's jars. */
 export function processRunners(jars: KafkaJars): NodeRunners {
   return {
     settings: (node, all) => nodeSettings(node, all, { folder: node.folder, bind: '127.0.0.1' }),
-    open: async ({ nodes, clusterId, folder }) => ({
-      runners: new Map(nodes.map(node => [node.id, processRunner(jars, node.folder, clusterId, folder)])),
+    open: async plan => ({
+      runners: new Map(plan.nodes.map(node => [node.id, processRunner(jars, node.folder, plan)])),
       close: async () => undefined
     })
   }
 }
 
-function processRunner(jars: KafkaJars, folder: string, clusterId: string, clusterFolder: string): NodeRunner {
+function processRunner(
+  jars: KafkaJars,
+  folder: string,
+  { clusterId, folder: clusterFolder, systemProperties }: ClusterPlan
+): NodeRunner {
   const properties = join(folder, 'server.properties')
   const format = ['format', '-t', clusterId, '-c', properties]
   let isFormatted = false
@@ -33,10 +37,8 @@ function processRunner(jars: KafkaJars, folder: string, clusterId: string, clust
       const log = await open(join(folder, 'server.log'), 'a')
       try {
         const stdio = ['ignore', log.fd, log.fd] as const
-        child = spawnGuarded('java', javaArgs(jars, 'kafka.Kafka', [properties], 'info'), {
-          stdio: [...stdio],
-          folder: clusterFolder
-        })
+        const args = javaArgs(jars, 'kafka.Kafka', [properties], { logLevel: 'info', systemProperties })
+        child = spawnGuarded('java', args, { stdio: [...stdio], folder: clusterFolder })
       } finally {
         await log.close()
       }

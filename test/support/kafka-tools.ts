@@ -6,6 +6,8 @@ import { findKafkaJars, javaArgs } from './kafka-jars.ts'
 
 export interface ToolOptions {
   input?: string | Uint8Array
+  /** System properties of its Java. */
+  systemProperties?: Readonly<Record<string, string>>
   /** Milliseconds, 60,000 unless told. */
   timeout?: number
 }
@@ -18,7 +20,8 @@ export async function kafkaTool(
 ): Promise<string> {
   const jars = await findKafkaJars()
   if (isMissing(jars)) throw new Error(`Kafka's tools cannot be run: ${jars.missing}`)
-  const output = await runOrThrow('java', javaArgs(jars, className, args), options)
+  const { systemProperties = {}, ...run } = options
+  const output = await runOrThrow('java', javaArgs(jars, className, args, { systemProperties }), run)
   return output.toString()
 }
 
@@ -27,23 +30,28 @@ export interface ConsoleOptions {
   topic: string
   /** More arguments for the tool. */
   args?: readonly string[]
+  systemProperties?: Readonly<Record<string, string>>
 }
 
 /** kafka-console-producer: one record per line of `input`. */
 export async function consoleProduce(options: ConsoleOptions & { input: string | Uint8Array }): Promise<void> {
-  const { bootstrap, topic, args = [], input } = options
+  const { bootstrap, topic, args = [], input, systemProperties = {} } = options
   const where = ['--bootstrap-server', bootstrap, '--topic', topic]
   // Without this a failed send only logs an error, and the tool ends with 0.
   const strict = ['--sync']
-  await kafkaTool('org.apache.kafka.tools.ConsoleProducer', [...where, ...strict, ...args], { input })
+  await kafkaTool('org.apache.kafka.tools.ConsoleProducer', [...where, ...strict, ...args], {
+    input,
+    systemProperties
+  })
 }
 
 /** kafka-console-consumer from the beginning until it has `count` records: their lines. */
 export async function consoleConsume(options: ConsoleOptions & { count: number }): Promise<string[]> {
-  const { bootstrap, topic, args = [], count } = options
+  const { bootstrap, topic, args = [], count, systemProperties = {} } = options
   const where = ['--bootstrap-server', bootstrap, '--topic', topic, '--from-beginning']
   const until = ['--max-messages', String(count), '--timeout-ms', '30000']
-  const output = await kafkaTool('org.apache.kafka.tools.consumer.ConsoleConsumer', [...where, ...until, ...args])
+  const all = [...where, ...until, ...args]
+  const output = await kafkaTool('org.apache.kafka.tools.consumer.ConsoleConsumer', all, { systemProperties })
   return output.split('\n').slice(0, -1)
 }
 
@@ -58,6 +66,7 @@ export interface PerfOptions {
   /** Producer settings such as `acks=all`. */
   settings?: Record<string, string | number>
   args?: readonly string[]
+  systemProperties?: Readonly<Record<string, string>>
   timeout?: number
 }
 
@@ -71,13 +80,14 @@ export async function producerPerf(options: PerfOptions): Promise<string> {
     throughput = -1,
     settings = {},
     args = [],
+    systemProperties = {},
     timeout = 300_000
   } = options
   const size = recordSize === undefined ? [] : ['--record-size', String(recordSize)]
   const load = ['--topic', topic, '--num-records', String(records), '--throughput', String(throughput), ...size]
   const pairs = Object.entries({ 'bootstrap.servers': bootstrap, ...settings }).map(([key, value]) => `${key}=${value}`)
   const all = [...load, ...args, '--producer-props', ...pairs]
-  return await kafkaTool('org.apache.kafka.tools.ProducerPerformance', all, { timeout })
+  return await kafkaTool('org.apache.kafka.tools.ProducerPerformance', all, { timeout, systemProperties })
 }
 
 /** kafka-dump-log: `dumpLog(['--deep-iteration', '--files', path])`. */

@@ -59,6 +59,10 @@ export interface KafkaOptions {
   listeners?: readonly string[]
   /** Broker settings over the usual ones. */
   settings?: Record<string, string>
+  /** System properties of the brokers' Java. */
+  systemProperties?: Record<string, string>
+  /** Folders that the brokers can read under the same paths as we. */
+  readable?: readonly string[]
 }
 
 /** What can run Kafka here: Docker if an engine answers, else Kafka's jars; or the reason why nothing can. */
@@ -83,7 +87,14 @@ export async function startKafka(options: KafkaOptions): Promise<KafkaCluster> {
     await mkdir(plan.folder)
     await configure(plan)
   }
-  const { runners, close } = await way.open({ nodes: plans, clusterId, folder: folder.path })
+  const { systemProperties = {}, readable = [] } = options
+  const { runners, close } = await way.open({
+    nodes: plans,
+    clusterId,
+    folder: folder.path,
+    systemProperties,
+    readable
+  })
   const nodes = () =>
     plans.map(({ id, port, listeners, folder }) => ({ id, port, listeners, logDir: join(folder, 'data') }))
   /** The nodes that are there from the beginning. */

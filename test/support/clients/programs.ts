@@ -92,7 +92,7 @@ async function findJava(
 ): Promise<Command | Missing> {
   const programs = await findJavaPrograms(name, folder, sources, await jars)
   const main = sources.at(-1)!.replace('.java', '')
-  return use(programs, programs => ({ command: 'java', args: javaArgs(programs, main, [], 'error') }))
+  return use(programs, programs => ({ command: 'java', args: javaArgs(programs, main, [], { logLevel: 'error' }) }))
 }
 
 function nodeProgram(name: string): Command {

@@ -1,6 +1,7 @@
 // The header in which a load balancer says who its client is: PROXY protocol, versions 1 and 2.
 // Source: doc/proxy-protocol.txt of haproxy.
 import net from 'node:net'
+import { crc32c } from '@node-rs/crc32'
 import { MillraceError } from 'millrace/connect'
 import type { Address } from 'millrace/kafka'
 
@@ -54,7 +55,10 @@ function readText(data: Buffer): ProxyHeader | null {
   return { bytes, source: { host, port: Number(port) } }
 }
 
-const addressBytes: Readonly<Record<number, number>> = { 17: 4, 33: 16 }
+/** What the two addresses take, by family and transport. Of any other pair nothing is known of what stands there. */
+const addressBytes: Readonly<Record<number, number>> = { 17: 12, 18: 12, 33: 36, 34: 36, 49: 216, 50: 216 }
+/** The length of a host, of TCP over IP alone: what the address says of anything else is of no use here. */
+const hostBytes: Readonly<Record<number, number>> = { 17: 4, 33: 16 }
 
 function readBinary(data: Buffer): ProxyHeader | null {
   if (data.length < V2_HEAD_BYTES) return null
@@ -64,14 +68,42 @@ function readBinary(data: Buffer): ProxyHeader | null {
   if (family > 3 || transport > 2) throw corrupt(`address family ${family}, transport ${transport}`)
   const bytes = V2_HEAD_BYTES + data.readUInt16BE(14)
   if (bytes > V2_MAX_BYTES) throw corrupt(`${bytes} bytes (limit ${V2_MAX_BYTES})`)
-  // Of what is not TCP over IP the address says nothing here.
-  const size = addressBytes[data[13]!] ?? 0
-  if (command === 1 && bytes < V2_HEAD_BYTES + 2 * size + (size && 4))
+  // LOCAL is accepted whatever follows, extensions too; so is what has no family, of which nobody knows where they begin.
+  const addresses = command === 1 ? addressBytes[data[13]!] : undefined
+  if (addresses !== undefined && bytes < V2_HEAD_BYTES + addresses)
     throw corrupt(`${bytes} bytes, too few for its addresses`)
   if (data.length < bytes) return null
-  if (command === 0 || size === 0) return { bytes, source: null }
+  if (addresses === undefined) return { bytes, source: null }
+  checkExtensions(data.subarray(0, bytes), V2_HEAD_BYTES + addresses)
+  const size = hostBytes[data[13]!]
+  if (size === undefined) return { bytes, source: null }
   const address = data.subarray(V2_HEAD_BYTES, V2_HEAD_BYTES + size)
   return { bytes, source: { host: textOf(address), port: data.readUInt16BE(V2_HEAD_BYTES + 2 * size) } }
+}
+
+const CRC32C = 3
+
+/** Walks through the extensions (type, length, value), and checks the checksum where there is one. Throws WIRE_CORRUPT. */
+function checkExtensions(header: Buffer, start: number): void {
+  for (let at = start; at < header.length; ) {
+    const value = at + 3
+    const size = value <= header.length ? header.readUInt16BE(at + 1) : 0
+    if (value + size > header.length) throw corrupt('its last extension is cut short')
+    if (header[at] === CRC32C) checkSum(header, value, size)
+    at = value + size
+  }
+}
+
+/** The checksum is that of the whole header, with zeros in its own place. Big-endian, as haproxy has it. */
+function checkSum(header: Buffer, at: number, size: number): void {
+  if (size !== 4) throw corrupt(`a CRC-32C of ${size} bytes`)
+  const told = header.readUInt32BE(at)
+  const actual = crc32c(Buffer.from(header).fill(0, at, at + size))
+  if (told !== actual) throw corrupt(`its CRC-32C is ${hex(told)}, its bytes have ${hex(actual)}`)
+}
+
+function hex(sum: number): string {
+  return sum.toString(16).padStart(8, '0')
 }
 
 function textOf(address: Buffer): string {

@@ -10,6 +10,17 @@ const signature = '0d0a0d0a 000d0a51 5549540a'
 const tcp4 = 'c0000201 c6336407 dc04 2384'
 /** [2001:db8::1]:56324 to [2001:db8::7]:9092. */
 const tcp6 = '20010db8000000000000000000000001 20010db8000000000000000000000007 dc04 2384'
+/** What AWS' network load balancer sends for a VPC endpoint: a CRC-32C, the endpoint's id as an extension of its own, and NOOP. */
+const ofAws = (addresses: string, sum: string, id: string) => {
+  const extensions = ['03 0004', sum, 'ea 0017 01', Buffer.from(id).toString('hex'), '04 0024', '00'.repeat(36)]
+  return hex(signature, '21 11 0054', addresses, ...extensions)
+}
+// Captured there: aws/elastic-load-balancing-tools and pires/go-proxyproto have them in their tests.
+const aws = [
+  ofAws('ac1f0771 ac1f0a1f c8f2 0050', 'e8d6892d', 'vpce-08d2bf15fac5001c9'),
+  ofAws('c0a82c0a c0a82c07 cc3e 241b', 'b9286fa6', 'vpce-00eafc458ec97b833')
+] as const
+const unix = '2f'.repeat(216)
 const longest = 'ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff'
 
 /** Kafka's ApiVersions as a client would send it behind the header. */
@@ -26,11 +37,19 @@ const headers: [name: string, header: Buffer, source: { host: string; port: numb
   ['2: TCP6', hex(signature, '21 21 0024', tcp6), { host: '2001:db8::1', port: 56324 }],
   // PP2_TYPE_NOOP of two bytes, and one of a cloud's own (0xEA) behind it.
   ['2: TCP4 with extensions', hex(signature, '21 11 0015', tcp4, '04 0002 0000 ea 0001 01'), { host: '192.0.2.1', port: 56324 }],
+  ['2: TCP4 with a checksum', aws[0], { host: '172.31.7.113', port: 51442 }],
+  ['2: TCP4 with another checksum', aws[1], { host: '192.168.44.10', port: 52286 }],
+  ['2: TCP6 with extensions', hex(signature, '21 21 0027', tcp6, '04 0000'), { host: '2001:db8::1', port: 56324 }],
   ['2: LOCAL, as a health check has it', hex(signature, '20 00 0000'), null],
   ['2: LOCAL with addresses, which mean nothing', hex(signature, '20 11 000c', tcp4), null],
+  ['2: LOCAL with what is no extension', hex(signature, '20 11 0013', tcp4, '03 0004 00000000'), null],
   ['2: UNSPEC', hex(signature, '21 00 0000'), null],
+  ['2: UNSPEC with something behind it, which means nothing', hex(signature, '21 00 0007', '03 0004 00000000'), null],
+  ['2: TCP4 without its transport', hex(signature, '21 10 0003', '03 00ff'), null],
   ['2: UDP over IPv4', hex(signature, '21 12 000c', tcp4), null],
-  ['2: a Unix socket', hex(signature, '21 31 00d8', '2f'.repeat(216)), null]
+  ['2: UDP over IPv6', hex(signature, '21 22 0024', tcp6), null],
+  ['2: a Unix socket', hex(signature, '21 31 00d8', unix), null],
+  ['2: a Unix socket for datagrams, with an extension', hex(signature, '21 32 00db', unix, '04 0000'), null]
 ] // biome-ignore format: one line each
 
 describe.each(headers)('%s', (_, header, source) => {
@@ -84,8 +103,30 @@ describe('one that cannot be', () => {
     ['2: another transport', hex(signature, '21 13 000c', tcp4)],
     ['2: too short for TCP4', hex(signature, '21 11 000b', tcp4)],
     ['2: too short for TCP6', hex(signature, '21 21 0023', tcp6)],
+    ['2: too short for UDP over IPv4', hex(signature, '21 12 000b', tcp4)],
+    ['2: too short for a Unix socket', hex(signature, '21 31 00d7', unix)],
+    ['2: an extension without its length', hex(signature, '21 11 000e', tcp4, '04 00')],
+    ['2: an extension beyond the end', hex(signature, '21 11 0011', tcp4, '04 0003 0000')],
+    ['2: a second one beyond the end', hex(signature, '21 11 0014', tcp4, '04 0001 00 04 0002 00')],
+    ['2: the same of a Unix socket', hex(signature, '21 31 00da', unix, '04 00')],
+    ['2: a checksum of two bytes', hex(signature, '21 11 0011', tcp4, '03 0002 0000')],
+    ['2: a checksum of another header', hex(signature, '21 11 0013', tcp4, '03 0004 e8d6892d')],
     ['2: longer than any balancer sends, at its start', hex(signature, '21 11 ffff')]
   ])('%s', (_, bytes) => {
     expect(thrown(() => readProxyHeader(bytes))).toMatchObject({ code: 'WIRE_CORRUPT' })
   })
+})
+
+test('whatever is changed behind the head, the checksum tells', () => {
+  const [header] = aws
+  const type = 28
+  for (let bit = 8 * 16; bit < 8 * header.length; bit++) {
+    if (bit >> 3 === type) continue // then there is none
+    const flipped = Buffer.from(header)
+    flipped[bit >> 3]! ^= 1 << (bit & 7)
+    expect(
+      thrown(() => readProxyHeader(flipped)),
+      `bit ${bit}`
+    ).toMatchObject({ code: 'WIRE_CORRUPT' })
+  }
 })

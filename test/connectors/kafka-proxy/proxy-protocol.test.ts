@@ -11,6 +11,10 @@ describe('proxy.protocol', () => {
   const header = Buffer.from('PROXY TCP4 203.0.113.9 192.0.2.1 56324 9092\r\n')
   const binary = Buffer.from('0d0a0d0a000d0a515549540a2111000ccb007109c0000201dc042384', 'hex')
   const local = Buffer.from('0d0a0d0a000d0a515549540a20000000', 'hex')
+  const unknown = Buffer.from('0d0a0d0a000d0a515549540a21000000', 'hex')
+  const unix = Buffer.concat([Buffer.from('0d0a0d0a000d0a515549540a213100d8', 'hex'), Buffer.alloc(216, '/')])
+  /** With a CRC-32C of zero, which it has not. */
+  const wrongSum = Buffer.from('0d0a0d0a000d0a515549540a21110013cb007109c0000201dc04238403000400000000', 'hex')
 
   test.each([
     ['text', header],
@@ -22,6 +26,20 @@ describe('proxy.protocol', () => {
     end.send(Buffer.from('GET / HTTP/1.1\r\n\r\n'))
     await end.end()
     expect((await warned(harness))['client']).toBe('203.0.113.9:56324')
+  })
+
+  test.each([
+    ['LOCAL', local],
+    ['UNSPEC', unknown],
+    ['a Unix socket', unix]
+  ])('%s: the client is whoever has connected', async (_, bytes) => {
+    const harness = await startHarness({ options: { 'proxy.protocol': 'required' } })
+    const end = harness.connectWith(bytes, ask(1))
+    await roundTripOf(harness, end)
+    const { localAddress, localPort } = end.socket
+    end.send(Buffer.from('GET / HTTP/1.1\r\n\r\n'))
+    await end.end()
+    expect((await warned(harness))['client']).toBe(`${localAddress}:${localPort}`)
   })
 
   async function roundTripOf(harness: Harness, end: End): Promise<void> {
@@ -49,13 +67,16 @@ describe('proxy.protocol', () => {
 
   test('required: who sends none is cut off, as is who sends a wrong one', async () => {
     const harness = await startHarness({ options: { 'proxy.protocol': 'required' } })
-    for (const bytes of [ask(1), Buffer.from('PROXY TCP4 nowhere\r\n'), Buffer.from('16030100c8010000c40303', 'hex')]) {
+    const tls = Buffer.from('16030100c8010000c40303', 'hex')
+    for (const bytes of [ask(1), Buffer.from('PROXY TCP4 nowhere\r\n'), tls, wrongSum]) {
       const end = harness.connectWith(bytes)
       await end.end()
     }
-    expect(harness.logs.filter(({ err }) => err?.code === 'WIRE_CORRUPT')).toHaveLength(3)
+    const refused = harness.logs.filter(({ err }) => err?.code === 'WIRE_CORRUPT')
+    expect(refused).toHaveLength(4)
+    expect(refused.at(-1)!.err!.message).toMatch(/its CRC-32C is 00000000, its bytes have [0-9a-f]{8}$/)
     expect(harness.logs.find(({ err }) => err?.hint)!.err!.hint).toContain('proxy.protocol')
-    expect(await harness.metric('millrace_proxy_connections_cut_total', ',reason="proxy_protocol"')).toBe(3)
+    expect(await harness.metric('millrace_proxy_connections_cut_total', ',reason="proxy_protocol"')).toBe(4)
     expect(harness.waiting()).toBe(0)
   })
 

@@ -23,6 +23,11 @@ export const proxyOptions = {
     doc: 'broker n is offered at this port + n'
   },
   'node.ports': { schema: option.portMap, optional: true, doc: 'ports for single brokers: 1001:19101,1002:19102' },
+  'node.removed.after.ms': {
+    schema: option.duration(1000),
+    default: '10m',
+    doc: 'a broker that the cluster has not named for so long has left: its port is closed until it is named again'
+  },
   'advertised.host': {
     schema: option.text,
     optional: true,

@@ -6,6 +6,7 @@ import { MillraceError, messageOf } from 'millrace/connect'
 import type { Address } from 'millrace/kafka'
 import { formatAddress } from 'millrace/kafka'
 import { Budget } from './budget.ts'
+import { Departures } from './departures.ts'
 import type { Client } from './gate.ts'
 import { Gate } from './gate.ts'
 import type { SessionContext } from './link.ts'
@@ -16,7 +17,7 @@ import { Session } from './session.ts'
 import { isCaptured, TopicIds } from './topics.ts'
 import { connectUpstream } from './upstream.ts'
 
-/** How long owed responses are waited for at shutdown. */
+/** How long owed responses are waited for at shutdown, or when a broker has left. */
 const DRAIN_TIMEOUT_MS = 15_000
 
 export class KafkaProxy implements RunningSource, NodeMap {
@@ -28,7 +29,9 @@ export class KafkaProxy implements RunningSource, NodeMap {
   /** By node id; the bootstrap listener is -1. */
   readonly #listeners = new Map<number, Promise<net.Server>>()
   readonly #brokers = new Map<number, Address>()
-  readonly #sessions = new Set<Session>()
+  readonly #departures: Departures
+  /** With the node id of the listener that each came to. */
+  readonly #sessions = new Map<Session, number>()
   /** Why a broker that the cluster has named has no listener. */
   #unoffered: string | null = null
   #unwatch = (): void => {}
@@ -39,6 +42,7 @@ export class KafkaProxy implements RunningSource, NodeMap {
     this.#source = source
     const budget = new Budget(config['capture.inflight.bytes'])
     this.#budget = budget
+    this.#departures = new Departures(config['node.removed.after.ms'])
     this.#context = {
       source,
       nodes: this,
@@ -109,16 +113,13 @@ export class KafkaProxy implements RunningSource, NodeMap {
     const servers = await Promise.allSettled(this.#listeners.values())
     for (const one of servers) if (one.status === 'fulfilled') one.value.close()
     this.#gate[Symbol.dispose]()
-    const deadline = setTimeout(() => {
-      for (const session of this.#sessions) session.destroy()
-    }, DRAIN_TIMEOUT_MS)
-    await Promise.all([...this.#sessions].map(session => session.drain()))
-    clearTimeout(deadline)
+    await drain([...this.#sessions.keys()])
   }
 
   /** A client may know nothing but the port of a broker that joined or came back while no other client asked for metadata. */
   async #follow(brokers: ReadonlyMap<number, Address>): Promise<void> {
     if (this.#stopping) return
+    for (const nodeId of this.#departures.see(this.#brokers.keys(), brokers)) void this.#close(nodeId)
     try {
       await this.reconcile(brokers)
       this.#unoffered = null
@@ -128,6 +129,20 @@ export class KafkaProxy implements RunningSource, NodeMap {
         this.#source.logger.warn({ err: error }, 'a broker is not offered to clients')
       this.#unoffered = messageOf(error)
     }
+  }
+
+  /**
+   * The broker has left. Its port is the same when it comes back, but until then it leads nowhere: who knows nothing else is to
+   * hear so at once, as from the broker's own, and whoever gets its old address must not get its clients.
+   */
+  async #close(nodeId: number): Promise<void> {
+    const server = await this.#listeners.get(nodeId)
+    if (server === undefined) return
+    this.#listeners.delete(nodeId)
+    this.#brokers.delete(nodeId)
+    server.close()
+    this.#source.logger.info({ node: nodeId }, 'a broker has left the cluster: its port is closed')
+    await drain([...this.#sessions].filter(([, id]) => id === nodeId).map(([session]) => session))
   }
 
   #portOf(nodeId: number): number {
@@ -175,7 +190,7 @@ export class KafkaProxy implements RunningSource, NodeMap {
         return
       }
       const session = new Session(client, broker, { ...this.#context, budget: this.#budget.of(nodeId) })
-      this.#sessions.add(session)
+      this.#sessions.set(session, nodeId)
       session.closed.then(() => this.#sessions.delete(session))
     } catch (error) {
       figures.cut.no_broker += 1
@@ -192,10 +207,13 @@ export class KafkaProxy implements RunningSource, NodeMap {
       return await connectUpstream(candidates, tls)
     } catch (error) {
       // It may have moved, and no client has asked where it is since.
-      await cluster.refresh([]).then(
-        () => this.#follow(cluster.brokers),
-        () => {} // what is wrong with the broker itself says more
+      const named = await cluster.refresh([]).then(
+        () => cluster.brokers,
+        () => null
       )
+      if (named === null) throw error // which says more than that the cluster is not reached
+      await this.#follow(named)
+      if (nodeId >= 0 && !named.has(nodeId)) throw absent(nodeId, error)
       const moved = this.#candidates(nodeId).filter(({ host, port }) =>
         candidates.every(one => one.host !== host || one.port !== port)
       )
@@ -206,8 +224,25 @@ export class KafkaProxy implements RunningSource, NodeMap {
 
   /** Where a broker is; for bootstrap all that the cluster names now, which speak Kafka, before those that were configured. */
   #candidates(nodeId: number): readonly Address[] {
-    const known = this.#brokers.get(nodeId)
     const { cluster, bootstrap } = this.#source
-    return known ? [known] : [...cluster.brokers.values().filter(({ host }) => host !== ''), ...bootstrap]
+    if (nodeId < 0) return [...cluster.brokers.values().filter(({ host }) => host !== ''), ...bootstrap]
+    const known = this.#brokers.get(nodeId)
+    return known === undefined ? [] : [known]
   }
+}
+
+/** Waits until the sessions have given what they owe, and ends those that take too long. */
+async function drain(sessions: readonly Session[]): Promise<void> {
+  const deadline = setTimeout(() => {
+    for (const session of sessions) session.destroy()
+  }, DRAIN_TIMEOUT_MS)
+  await Promise.all(sessions.map(session => session.drain()))
+  clearTimeout(deadline)
+}
+
+function absent(nodeId: number, cause: unknown): MillraceError {
+  return new MillraceError('BROKER_UNREACHABLE', `broker ${nodeId} is not in the cluster: ${messageOf(cause)}`, {
+    cause,
+    hint: 'It is stopped or has left. Its port is closed when it has been away for node.removed.after.ms.'
+  })
 }

@@ -3,13 +3,13 @@ import { once } from 'node:events'
 import net from 'node:net'
 import type { ConnectionOptions } from 'node:tls'
 import tls from 'node:tls'
-import type { MillraceError } from 'millrace/connect'
+import { MillraceError } from 'millrace/connect'
 import type { Address } from 'millrace/kafka'
 import { connectionError } from 'millrace/kafka'
 
 const CONNECT_TIMEOUT_MS = 10_000
 
-/** Connects to the first that can be reached, half open as the client's side is. Throws what `upstreamError` says of the last. */
+/** Connects to the first that can be reached, half open as the client's side is. Throws BROKER_UNREACHABLE, AUTHENTICATION_FAILED of the last. */
 export async function connectUpstream(
   candidates: readonly Address[],
   security: ConnectionOptions | undefined
@@ -30,7 +30,7 @@ export async function connectUpstream(
       failure = upstreamError({ host, port }, error, security)
     }
   }
-  throw failure
+  throw failure ?? new MillraceError('BROKER_UNREACHABLE', 'no address is known')
 }
 
 /** What a user is told of a broker that could not be reached, or is gone. */

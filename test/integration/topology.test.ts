@@ -1,20 +1,20 @@
 // A cluster that changes behind the proxy while clients produce: brokers join, leave, restart and move, leaderships move, and
 // all of it goes away and comes back; and the proxy that restarts before clients that know nothing but a broker's port.
 import { randomUUID } from 'node:crypto'
-import net from 'node:net'
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import { parseAddress } from '../../src/kafka/address.ts'
-import { javaLoad } from '../support/clients/java-load.ts'
+import { underLoad } from '../support/clients/under-load.ts'
 import { kafkaTool } from '../support/kafka-tools.ts'
 import { kcat } from '../support/kcat.ts'
 import { expectArchived, expectLeadersLogs } from '../support/leaders.ts'
 import type { Worker } from '../support/millrace.ts'
 import { startMillrace } from '../support/millrace.ts'
 import { freePort } from '../support/ports.ts'
+import { parseMetrics } from '../support/prometheus.ts'
 import { promptElections, reassign, untilAssigned } from '../support/reassign.ts'
 import { describeWith, useOwnKafka } from '../support/servers.ts'
+import { closingServer, connectTo } from '../support/sockets.ts'
 import type { Acknowledged } from '../support/topics.ts'
-import { produceUntil, send, withAdmin } from '../support/topics.ts'
+import { send, withAdmin } from '../support/topics.ts'
 import { until } from '../support/until.ts'
 import { flush, nodeAddress } from '../support/workers.ts'
 
@@ -45,9 +45,17 @@ describeWith(['kafka-own', 'kafka-tools', 'kcat'], 'a cluster that changes', () 
     return topic
   }
 
+  const loadOf = (topic: string, bootstrap = worker.bootstrap) => ({ bootstrap, topic, partitions })
+
+  /** Tells the cluster that a broker that is stopped will not come back. */
+  const unregister = (id: number) =>
+    kafkaTool('org.apache.kafka.tools.ClusterTool', [
+      ...['unregister', '--bootstrap-server', cluster().bootstrap, '--id', String(id)]
+    ])
+
   test('a broker that joins is led by the proxy’s address for it, and is gone when it has left', timed, async () => {
     const topic = await makeTopic()
-    const joined = await underLoad(worker.bootstrap, topic, async more => {
+    const joined = await underLoad(loadOf(topic), async more => {
       await more('before it joins')
       await cluster().start(joining)
       await reassign(cluster().bootstrap, topic, [
@@ -60,22 +68,48 @@ describeWith(['kafka-own', 'kafka-tools', 'kcat'], 'a cluster that changes', () 
     await expectOffered(topic, [1, 2, 3, joining])
     await expectArchived(worker, cluster(), topic, joined)
 
-    const left = await underLoad(worker.bootstrap, topic, async more => {
+    const left = await underLoad(loadOf(topic), async more => {
       await more('before it leaves')
       await reassign(cluster().bootstrap, topic, everyoneLeads)
       await cluster().stop(joining)
-      const where = ['--bootstrap-server', cluster().bootstrap, '--id', String(joining)]
-      await kafkaTool('org.apache.kafka.tools.ClusterTool', ['unregister', ...where])
+      await unregister(joining)
       await more('when it has left')
     })
     await expectOffered(topic, [1, 2, 3])
     await expectArchived(worker, cluster(), topic, left)
-    await closedPromptly(nodeAddress(worker, joining))
+    // It may come back, and then its port is there.
+    const told = () => logLines(worker, `broker ${joining} is not in the cluster`)
+    const [before, cut] = [(await told()).length, await withoutBroker(worker)]
+    expect(await connectTo(nodeAddress(worker, joining))).toBe('closed')
+    await until(async () => (await told()).length > before, { what: 'the log says so' })
+    expect(await told()).toHaveLength(before + 1)
+    expect(await withoutBroker(worker)).toBe(cut + 1)
+  })
+
+  test('the port of a broker that has left is closed, and is the same when it is back', timed, async () => {
+    await cluster().start(joining)
+    const proxy = { 'node.removed.after.ms': '3s' }
+    await using other = await startMillrace({ bootstrap: cluster().bootstrap, highestNode: joining, proxy })
+    const topic = await makeTopic()
+    const address = nodeAddress(other, joining)
+    await send(address, topic, [[{ value: 'while it is there' }]])
+    await cluster().stop(joining)
+    await unregister(joining)
+    const left = { what: 'the port is closed', timeout: 20_000 }
+    await until(async () => (await connectTo(address)) === 'refused', left)
+    expect(await logLines(other, 'a broker has left the cluster: its port is closed')).toHaveLength(1)
+    await send(nodeAddress(other, 1), topic, [[{ value: 'by those that are left' }]])
+    await cluster().start(joining)
+    await send(address, topic, [[{ value: 'when it is back' }]])
+    await flush(other, topic)
+    await expectLeadersLogs(other, cluster(), topic)
+    await cluster().stop(joining)
+    await unregister(joining)
   })
 
   test('leaderships that move cost nothing and double nothing', timed, async () => {
     const topic = await makeTopic()
-    const acknowledged = await underLoad(worker.bootstrap, topic, async more => {
+    const acknowledged = await underLoad(loadOf(topic), async more => {
       for (const [a, b, c] of [
         [2, 3, 1],
         [3, 1, 2]
@@ -94,7 +128,7 @@ describeWith(['kafka-own', 'kafka-tools', 'kcat'], 'a cluster that changes', () 
   test('a broker that comes back at another port is found again, by newcomers too', timed, async () => {
     const preferred = Array(partitions).fill([3, 1, 2])
     const topic = await makeTopic(preferred)
-    const acknowledged = await underLoad(worker.bootstrap, topic, async more => {
+    const acknowledged = await underLoad(loadOf(topic), async more => {
       await more('while it leads')
       await cluster().move(3)
       await untilAssigned(cluster().bootstrap, topic, preferred)
@@ -109,7 +143,7 @@ describeWith(['kafka-own', 'kafka-tools', 'kcat'], 'a cluster that changes', () 
 
   test('a broker that was down when we started is offered once it is back', timed, async () => {
     const topic = await makeTopic()
-    const acknowledged = await underLoad(worker.bootstrap, topic, async more => {
+    const acknowledged = await underLoad(loadOf(topic), async more => {
       await more('before it stops')
       await cluster().stop(2)
       await more('without it')
@@ -129,10 +163,14 @@ describeWith(['kafka-own', 'kafka-tools', 'kcat'], 'a cluster that changes', () 
     async ([, end]) => {
       const topic = await makeTopic()
       const newcomers: Acknowledged = new Map()
-      const acknowledged = await underLoad(nodeAddress(worker, 1), topic, async more => {
+      const acknowledged = await underLoad(loadOf(topic, nodeAddress(worker, 1)), async more => {
         await more('before the restart')
         await worker[end]()
-        const began = underLoad(nodeAddress(worker, 2), topic, more => more('when they began without us'), newcomers)
+        const began = underLoad(
+          loadOf(topic, nodeAddress(worker, 2)),
+          more => more('when they began without us'),
+          newcomers
+        )
         await worker.start()
         await kcat(['-b', nodeAddress(worker, 3), '-P', '-t', topic], { input: 'right after the restart' })
         await began
@@ -144,7 +182,7 @@ describeWith(['kafka-own', 'kafka-tools', 'kcat'], 'a cluster that changes', () 
 
   test('a cluster that is all gone for a while is waited for', timed, async () => {
     const topic = await makeTopic()
-    const acknowledged = await underLoad(worker.bootstrap, topic, async more => {
+    const acknowledged = await underLoad(loadOf(topic), async more => {
       await more('before it goes')
       await Promise.all([1, 2, 3].map(id => cluster().kill(id)))
       await until(async () => (await fetch(`${worker.httpUrl}/readyz`)).status === 503, {
@@ -178,68 +216,13 @@ describeWith(['kafka-own', 'kafka-tools', 'kcat'], 'a cluster that changes', () 
   }
 })
 
-/**
- * What is acknowledged to two idempotent clients, Kafka's own and kafkajs, that produce while `work` goes on. What work is given
- * waits until each of them has gone on in every partition.
- */
-async function underLoad(
-  bootstrap: string,
-  topic: string,
-  work: (more: (when: string) => Promise<unknown>) => Promise<unknown>,
-  acknowledged: Acknowledged = new Map()
-): Promise<Acknowledged> {
-  const stop = new AbortController()
-  const clients: Acknowledged[] = [new Map(), new Map()]
-  const name = randomUUID()
-  const loads = [
-    javaLoad(stop.signal, { bootstrap, topic, perSecond: 200 }, clients[0]!),
-    produceUntil(stop.signal, { bootstrap, topic, name, idempotent: true }, clients[1]!)
-  ]
-  const died = Promise.all(loads).then(() => undefined)
-  died.catch(() => {})
-  const counts = () =>
-    clients.flatMap(one =>
-      Array.from(
-        { length: partitions },
-        (_, p) =>
-          one
-            .keys()
-            .filter(at => at.startsWith(`${p}@`))
-            .toArray().length
-      )
-    )
-  const more = async (when: string) => {
-    const before = counts()
-    const isEnough = () => counts().every((count, i) => count >= before[i]! + 20)
-    const enough = until(isEnough, { what: `both clients go on in every partition ${when}`, timeout: 40_000 })
-    await Promise.race([enough, died.then(() => enough)]).catch(cause => {
-      throw new Error(`${before} → ${counts()}`, { cause })
-    })
-  }
-  try {
-    await work(more)
-  } finally {
-    stop.abort()
-  }
-  await died
-  for (const one of clients) for (const [place, value] of one) acknowledged.set(place, value)
-  return acknowledged
+async function logLines(worker: Worker, what: string): Promise<string[]> {
+  return (await worker.logs()).split('\n').filter(line => line.includes(what))
 }
 
-/** Resolves when a connection to an address has ended, which must not take as long as to reach what is not there. */
-function closedPromptly(address: string): Promise<void> {
-  const { promise, resolve, reject } = Promise.withResolvers<void>()
-  const socket = net.connect(parseAddress(address))
-  socket.on('error', () => {})
-  socket.on('close', () => resolve())
-  socket.setTimeout(5_000, () => reject(new Error(`${address} keeps a connection that leads nowhere`)))
-  return promise.finally(() => socket.destroy())
-}
-
-/** A server that closes each connection at once. */
-async function closingServer(): Promise<{ port: number } & AsyncDisposable> {
-  const server = net.createServer(socket => socket.destroy())
-  await new Promise<void>(resolve => server.listen(0, '127.0.0.1', resolve))
-  const { port } = server.address() as net.AddressInfo
-  return { port, [Symbol.asyncDispose]: async () => void server.close() }
+/** Connections that a worker's proxy has cut off for want of a broker. */
+async function withoutBroker({ httpUrl }: Worker): Promise<number> {
+  const text = await (await fetch(`${httpUrl}/metrics`)).text()
+  const { samples } = parseMetrics(text).get('millrace_proxy_connections_cut_total')!
+  return [...samples].find(([name]) => name.includes('reason="no_broker"'))![1]
 }

@@ -11,6 +11,7 @@ import { proxyOptions } from '../../../connectors/kafka-proxy/options.ts'
 import { KafkaProxy } from '../../../connectors/kafka-proxy/proxy.ts'
 import type { CapturedBatch, MillraceError, SourceContext } from '../../../src/connect/index.ts'
 import { parseOptions } from '../../../src/connect/options.ts'
+import type { Address } from '../../../src/kafka/address.ts'
 import type { Cluster, TopicMetadata } from '../../../src/kafka/cluster.ts'
 import { LeaderEpochs } from '../../../src/kafka/leader-epochs.ts'
 import { MetricRegistry } from '../../../src/server/metric-registry.ts'
@@ -110,6 +111,8 @@ export interface Harness {
   connectWith(...frames: Buffer[]): End
   /** The broker's end of the next connection. */
   accepted(): Promise<End>
+  /** A metadata answer of the cluster, which names these brokers; all of them are the scripted one. */
+  named(...nodeIds: number[]): void
   /** How many connections have come to the broker that nobody asked for yet. */
   waiting(): number
 }
@@ -134,13 +137,14 @@ export async function startHarness({
   const logs: LogLine[] = []
   const ports = await freePortRange(3)
   const registry = new MetricRegistry()
+  const { cluster, named } = clusterOf(brokerAddress)
   const source: SourceContext = {
     name: 'proxy',
     logger: pino({ level: 'debug' }, { write: line => void logs.push(JSON.parse(line)) }),
     bootstrap: [brokerAddress],
     tls: brokerTls?.client,
     clusterId: 'test-cluster',
-    cluster: clusterOf(new Map([[1, brokerAddress]])),
+    cluster,
     capture: batches => {
       const { promise, resolve, reject } = Promise.withResolvers<void>()
       captures.push({ batches, resolve, reject })
@@ -183,6 +187,7 @@ export async function startHarness({
     captures,
     fault: null,
     accepted,
+    named,
     waiting: () => upstream.length,
     connect: async () => {
       const client = open()
@@ -202,10 +207,27 @@ export async function startHarness({
   return harness
 }
 
-function clusterOf(brokers: Cluster['brokers']): Cluster {
+/** The cluster that has the broker as node 1, until it is said which ones there are. */
+function clusterOf(address: Address): { cluster: Cluster; named: Harness['named'] } {
   const topics = Object.entries(topicIds).map(
     ([name, topicId]): TopicMetadata => ({ name, topicId, isInternal: false, leaders: new Map([[0, 1]]) })
   )
-  const watchBrokers = () => () => {}
-  return { brokers, refresh: async () => topics, watchBrokers, epochs: new LeaderEpochs() } as unknown as Cluster
+  let brokers = new Map([[1, address]])
+  const watchers = new Set<(brokers: Cluster['brokers']) => void>()
+  const cluster = {
+    get brokers() {
+      return brokers
+    },
+    refresh: async () => topics,
+    watchBrokers: (watcher: (brokers: Cluster['brokers']) => void) => {
+      watchers.add(watcher)
+      return () => watchers.delete(watcher)
+    },
+    epochs: new LeaderEpochs()
+  }
+  const named = (...nodeIds: number[]) => {
+    brokers = new Map(nodeIds.map(id => [id, address]))
+    for (const watcher of watchers) watcher(brokers)
+  }
+  return { cluster: cluster as unknown as Cluster, named }
 }

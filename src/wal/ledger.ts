@@ -47,6 +47,8 @@ export class Ledger {
   readonly #files = new Map<number, FileRows>()
   readonly #streams: Totals[] = []
   #newest = 0
+  /** A sum, since each append asks for it several times. */
+  #bytesOnDisk = 0
 
   /** The file that takes appends. */
   get newest(): number {
@@ -54,7 +56,7 @@ export class Ledger {
   }
 
   get bytesOnDisk(): number {
-    return this.#files.values().reduce((sum, file) => sum + file.bytesOnDisk, 0)
+    return this.#bytesOnDisk
   }
 
   /** Of the files that are not being deleted. */
@@ -108,6 +110,7 @@ export class Ledger {
   /** Takes note of a file and its size; the one with the highest number is the newest. */
   sawFile({ file, bytesOnDisk }: FileState): void {
     const rows = this.#files.get(file)
+    this.#bytesOnDisk += bytesOnDisk - (rows?.bytesOnDisk ?? 0)
     if (rows === undefined) this.#files.set(file, new FileRows(bytesOnDisk))
     else rows.bytesOnDisk = bytesOnDisk
     this.#newest = Math.max(this.#newest, file)
@@ -245,6 +248,7 @@ export class Ledger {
   }
 
   forget(file: number): void {
+    this.#bytesOnDisk -= this.#files.get(file)?.bytesOnDisk ?? 0
     this.#files.delete(file)
   }
 

@@ -3,17 +3,20 @@
 
 /** Buffers smaller than this are not worth a size of their own. */
 const LEAST_BYTES = 4096
+/** Sizes between two powers of two: a batch of 64 KiB in a frame is a little more than one of them. */
+const STEPS = 8
 /** What is kept at most for later. */
-const KEPT_BYTES = 32 * 1024 * 1024
+const KEPT_BYTES = 16 * 1024 * 1024
 
 export class BufferPool {
-  /** By size, a power of two. */
+  /** By size. */
   readonly #free = new Map<number, SharedArrayBuffer[]>()
   #keptBytes = 0
 
   /** A buffer of `bytes` or more, whatever is in it. */
   take(bytes: number): SharedArrayBuffer {
-    const size = Math.max(LEAST_BYTES, 2 ** Math.ceil(Math.log2(bytes)))
+    const step = Math.max(LEAST_BYTES, 2 ** Math.floor(Math.log2(bytes))) / STEPS
+    const size = Math.max(LEAST_BYTES, Math.ceil(bytes / step) * step)
     const buffer = this.#free.get(size)?.pop()
     if (buffer === undefined) return new SharedArrayBuffer(size)
     this.#keptBytes -= size

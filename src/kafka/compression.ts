@@ -138,5 +138,6 @@ function unsnappyBlock(data: Buffer, limit: number): Buffer {
     throw new MillraceError('BATCH_CORRUPT', `a snappy block of ${data.length} bytes says that it holds ${length}`)
   }
   if (length > limit) throw tooLarge('snappy', limit)
-  return snappy.uncompressSync(data, { asBuffer: true }) as Buffer
+  // What it gives without a copy is freed by the event loop alone (lz4-frame.ts).
+  return snappy.uncompressSync(data, { asBuffer: true, copyOutputData: true }) as Buffer
 }

@@ -1,6 +1,6 @@
 // LZ4's frame format as Kafka uses it: written with the settings of Kafka's Java client, read from any client within a bound.
 // Layout: https://github.com/lz4/lz4/blob/dev/doc/lz4_Frame_format.md and lz4_Block_format.md
-import { compressSync, decompressFrameSync } from 'lz4-napi'
+import { compressSync } from 'lz4-napi'
 import { MillraceError } from '../errors.ts'
 
 const MAGIC = 0x184d2204
@@ -35,19 +35,33 @@ export function lz4Frame(data: Buffer): Buffer {
   return Buffer.concat(parts)
 }
 
-/** What a frame decompresses to; null when that is more than `limit` bytes, which is found out before any is allocated. */
+/**
+ * What a frame decompresses to; null when that is more than `limit` bytes, which is found out before any is allocated. Not by
+ * lz4-napi: the memory of what it gives is freed by the event loop alone, and unknown to the garbage collector, so that a
+ * thread that goes through a segment would hold all of it. The frame's checksums are not looked at: a batch has one of its own.
+ * Throws BATCH_CORRUPT.
+ */
 export function unlz4Frame(data: Buffer, limit: number): Buffer | null {
-  if (data.length < HEADER.length || data.readUInt32LE(0) !== MAGIC) {
-    throw new MillraceError('BATCH_CORRUPT', 'lz4 data is not in the LZ4 frame format')
-  }
-  const { blocks, blockMax, end } = walkFrame(data)
+  if (data.length < HEADER.length || data.readUInt32LE(0) !== MAGIC) throw corrupt('is not in the LZ4 frame format')
+  const { blocks, end } = walkFrame(data)
   if (data.length > end) {
     throw new MillraceError('BATCH_CORRUPT', `${data.length - end} bytes are left over after a batch's compressed data`)
   }
-  // Most frames are within the limit even if each of their blocks is full; of the others the blocks are added up.
-  if (blocks.length * blockMax > limit && uncompressedBytes(data, blocks) > limit) return null
-  const output = decompressFrameSync(data)
-  return output.length > limit ? null : output
+  const size = uncompressedBytes(data, blocks)
+  if (size > limit) return null
+  const output = Buffer.allocUnsafe(size)
+  let at = 0
+  for (const { start, size, stored } of blocks) {
+    const block = data.subarray(start, start + size)
+    if (stored) at += block.copy(output, at)
+    else at = unlz4Block(block, output, at)
+  }
+  if (at !== size) throw corrupt(`has ${at} bytes where its lengths add up to ${size}`)
+  return output
+}
+
+function corrupt(what: string): MillraceError {
+  return new MillraceError('BATCH_CORRUPT', `lz4 data ${what}`)
 }
 
 interface Block {
@@ -57,9 +71,9 @@ interface Block {
 }
 
 /** Finds the blocks, and where the frame ends. */
-function walkFrame(data: Buffer): { blocks: Block[]; blockMax: number; end: number } {
+function walkFrame(data: Buffer): { blocks: Block[]; end: number } {
   const flags = data[4]!
-  const blockMax = 2 ** (8 + 2 * ((data[5]! >> 4) & 7))
+  if (flags >> 6 !== 1) throw corrupt('is of another version of the LZ4 frame format')
   const blockChecksum = flags & 0x10 ? 4 : 0
   const contentChecksum = flags & 0x04 ? 4 : 0
   const blocks: Block[] = []
@@ -67,7 +81,7 @@ function walkFrame(data: Buffer): { blocks: Block[]; blockMax: number; end: numb
     if (at + 4 > data.length) throw new MillraceError('BATCH_CORRUPT', 'an lz4 frame ends without its end mark')
     const word = data.readUInt32LE(at)
     at += 4
-    if (word === 0) return { blocks, blockMax, end: at + contentChecksum }
+    if (word === 0) return { blocks, end: at + contentChecksum }
     const stored = word >= STORED
     const size = stored ? word - STORED : word
     blocks.push({ start: at, size, stored })
@@ -101,4 +115,39 @@ function blockBytes(block: Buffer): number {
     total += length(token & 0x0f) + 4
   }
   return total
+}
+
+/** Copies of so few bytes are quicker one by one. */
+const FEW_BYTES = 32
+
+/** Decompresses a block behind what `output` has up to `at`, where its matches may lie. Returns its end there. */
+function unlz4Block(block: Buffer, output: Buffer, at: number): number {
+  let from = 0
+  const length = (nibble: number): number => {
+    let sum = nibble
+    for (let byte = nibble === 15 ? 255 : 0; byte === 255; sum += byte) byte = block[from++] ?? 0
+    return sum
+  }
+  while (from < block.length) {
+    const token = block[from++]!
+    const literals = length(token >> 4)
+    if (literals > block.length - from || literals > output.length - at)
+      throw corrupt('has a length that leaves its block')
+    if (literals > FEW_BYTES) block.copy(output, at, from, from + literals)
+    else for (let i = 0; i < literals; i++) output[at + i] = block[from + i]!
+    from += literals
+    at += literals
+    if (from === block.length) return at // the last sequence has no match
+    if (from + 2 > block.length) throw corrupt('ends within an offset')
+    const offset = block[from]! | (block[from + 1]! << 8)
+    from += 2
+    const matched = length(token & 0x0f) + 4
+    const source = at - offset
+    if (offset === 0 || source < 0 || matched > output.length - at) throw corrupt('refers to what is not there')
+    // What a match repeats may begin within it.
+    if (matched > FEW_BYTES && offset >= matched) output.copyWithin(at, source, source + matched)
+    else for (let i = 0; i < matched; i++) output[at + i] = output[source + i]!
+    at += matched
+  }
+  return at
 }

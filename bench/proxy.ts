@@ -24,7 +24,9 @@ const execute = promisify(execFile)
 
 const ROUNDS = 3
 const PARTITIONS = 6
-const RECORDS = Number(process.env['BENCH_RECORDS'] ?? 400_000)
+/** A topic that is produced to before each run. */
+const WARM_UP = 'warm-up'
+const RECORDS = Number(process.env['BENCH_RECORDS'] ?? 300_000)
 
 /** Ways to produce, each measured once a round. */
 interface Way {
@@ -99,6 +101,7 @@ export async function* run(): AsyncGenerator<Figure> {
     { name: 'captured, indexed and sealed beside it', bootstrap: sealing.bootstrap, pid: sealing.pid!, worker: sealing }
   ]
 
+  await kafkaTopics(kafka.bootstrap, ['--create', '--topic', WARM_UP, '--partitions', String(PARTITIONS)])
   for (const [number, load] of loads.entries()) {
     const chosen = ways.filter(({ name }) => load.ways?.includes(name) ?? true)
     const runs = new Map<string, Run[]>(chosen.map(({ name }) => [name, []]))
@@ -197,16 +200,12 @@ async function startPipe({ nodes, restart }: KafkaCluster) {
 
 async function measure(way: Way, kafka: KafkaCluster, load: Load, payloads: string, topic: string): Promise<Run> {
   await kafkaTopics(kafka.bootstrap, ['--create', '--topic', topic, '--partitions', String(PARTITIONS)])
-  const before = way.pid === null ? null : await processCost(way.pid)
   const { records, settings, throughput = -1 } = load
-  const report = await producerPerf({
-    bootstrap: way.bootstrap,
-    topic,
-    records,
-    throughput,
-    settings,
-    args: ['--payload-file', payloads]
-  })
+  const run = { bootstrap: way.bootstrap, settings, args: ['--payload-file', payloads] }
+  // V8 lets go of code that has not run for a while, which would be compiled in each run.
+  await producerPerf({ ...run, topic: WARM_UP, records: records / 10, throughput: -1 })
+  const before = way.pid === null ? null : await processCost(way.pid)
+  const report = await producerPerf({ ...run, topic, records, throughput })
   const after = way.pid === null ? null : await processCost(way.pid)
   let logBytes = 0
   for (let partition = 0; partition < PARTITIONS; partition++) {

@@ -36,7 +36,7 @@ export function exactMatches(
   }
 }
 
-/** An empty table; the last one is kept, since making one takes as long as filling it with a page of records. */
+/** An empty table; the last one is kept, since making one takes as long as deciding 35 records. */
 function tableWith(fields: number): Table {
   if (table?.fields === fields) return table
   table?.db.close()

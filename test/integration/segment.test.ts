@@ -116,7 +116,7 @@ describeWith(['kafka-own', 'kafka-tools', 'kcat'], "a segment of a broker's log"
     const reader = await SegmentReader.open(fileSource(file))
     using index = await reader.searchIndex()
     for (const codec of CODECS) {
-      const [match, ...others] = [...index.match(`"${codec} by kcat"`)]
+      const [match, ...others] = [...index.match(`"${codec}" AND "by" AND "kcat"`)]
       expect(others).toEqual([])
       for await (const { value } of reader.records({ from: match!.offset, to: match!.offset + 1 })) {
         expect(value!.toString()).toBe(`${codec} by kcat`)

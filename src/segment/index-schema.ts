@@ -13,14 +13,14 @@ const tables: Readonly<Record<string, string>> = {
 /**
  * The full-text table, whatever the row ids mean. Contentless, so that the text is not stored a second time; words are folded to
  * plain lower-case letters. It has no places of words (`detail = none`): they would take three bytes a word, two fifths of the
- * file, and a record is read anyway before it is shown. FTS5 gathers 2 MiB before it writes a piece of the index: with 8 MiB,
- * which a core's cache does not hold, the file is a tenth smaller, and building it takes a quarter longer. A page of FTS5 fills one of SQLite's.
+ * file, and a record is read anyway before it is shown. FTS5 gathers 4 MiB before it writes a piece of the index: with 16 MiB,
+ * which no core's cache holds, the file is a tenth smaller, and building it takes a third longer. A page of FTS5 fills one of SQLite's.
  */
 export const textSchema = `
   CREATE VIRTUAL TABLE text USING fts5(
     value, key, headers, content = '', columnsize = 0, detail = none, tokenize = '${TOKENIZER}'
   );
-  INSERT INTO text (text, rank) VALUES ('hashsize', 2097152), ('pgsz', 4000)`
+  INSERT INTO text (text, rank) VALUES ('hashsize', 4194304), ('pgsz', 4000)`
 
 /** Pieces are not merged: a search of some dozens takes less than the merging, which leaves the file with empty pages, too. */
 export const searchSchema = `${textSchema};

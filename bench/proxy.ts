@@ -204,6 +204,7 @@ async function measure(way: Way, kafka: KafkaCluster, load: Load, payloads: stri
   const run = { bootstrap: way.bootstrap, settings, args: ['--payload-file', payloads] }
   // V8 lets go of code that has not run for a while, which would be compiled in each run.
   await producerPerf({ ...run, topic: WARM_UP, records: records / 10, throughput: -1 })
+  await execute('sync') // what ran before is not what a capture's fsync waits for
   const before = way.pid === null ? null : await processCost(way.pid)
   const report = await producerPerf({ ...run, topic, records, throughput })
   const after = way.pid === null ? null : await processCost(way.pid)

@@ -49,16 +49,9 @@ export async function run(): Promise<Figure[]> {
   }
   return (['p50', 'p99'] as const).flatMap(what => {
     const name = `8 producers of 16 KiB every 40 ms: ${what}`
-    const without = figure(
-      name,
-      'ms',
-      alone.map(waits => waits[what])
-    )
-    const withIt = figure(
-      `${name}, a segment is built`,
-      'ms',
-      beside.map(waits => waits[what])
-    )
+    const of = (runs: readonly Waits[]): number[] => runs.map(waits => waits[what])
+    const without = figure(name, 'ms', of(alone))
+    const withIt = figure(`${name}, a segment is built`, 'ms', of(beside))
     return [without, withIt, figure(`${name}, a segment is built / not`, 'x', [withIt.value / without.value])]
   })
 }

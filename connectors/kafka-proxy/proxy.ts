@@ -136,10 +136,10 @@ export class KafkaProxy implements RunningSource, NodeMap {
    * hear so at once, as from the broker's own, and whoever gets its old address must not get its clients.
    */
   async #close(nodeId: number): Promise<void> {
-    const server = await this.#listeners.get(nodeId)
+    this.#brokers.delete(nodeId)
+    const server = await this.#listeners.get(nodeId)?.catch(() => undefined) // its port could not be opened
     if (server === undefined) return
     this.#listeners.delete(nodeId)
-    this.#brokers.delete(nodeId)
     server.close()
     this.#source.logger.info({ node: nodeId }, 'a broker has left the cluster: its port is closed')
     await drain([...this.#sessions].filter(([, id]) => id === nodeId).map(([session]) => session))

@@ -110,6 +110,9 @@ describeWith(['kafka-own', 'kafka-tools', 'kcat'], 'a cluster that changes', () 
   test('leaderships that move cost nothing and double nothing', timed, async () => {
     const topic = await makeTopic()
     const acknowledged = await underLoad(loadOf(topic), async more => {
+      // A leader that knows nothing yet of an idempotent producer takes its second batch before its first, and then never the first:
+      // Kafka alone, without Millrace, leaves the producer with OUT_OF_ORDER_SEQUENCE_NUMBER where leaderships move so soon.
+      await more('before they move')
       for (const [a, b, c] of [
         [2, 3, 1],
         [3, 1, 2]

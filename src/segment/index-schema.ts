@@ -3,11 +3,18 @@ import { closeSync, openSync, readSync } from 'node:fs'
 import Database from 'better-sqlite3'
 import { TOKENIZER } from './search-text.ts'
 
-/** Those beside `text` and FTS5's own; format version 1 has only `record`. */
+/** Those beside `text` and FTS5's own. */
 const tables: Readonly<Record<string, string>> = {
-  record: 'CREATE TABLE record (offset INTEGER PRIMARY KEY, timestamp INTEGER NOT NULL)',
-  span: 'CREATE TABLE span (first INTEGER PRIMARY KEY, min_timestamp INTEGER NOT NULL, max_timestamp INTEGER NOT NULL)',
+  span:
+    'CREATE TABLE span (first INTEGER PRIMARY KEY, min_timestamp INTEGER NOT NULL, max_timestamp INTEGER NOT NULL, ' +
+    'records BLOB NOT NULL)',
   word: 'CREATE TABLE word (kind TEXT, word TEXT, records INTEGER NOT NULL, PRIMARY KEY (kind, word)) WITHOUT ROWID'
+}
+
+/** What format versions 1 and 2 have in their place: 1 only the first, and no `word`. */
+const tablesBefore: Readonly<Record<string, string>> = {
+  record: 'CREATE TABLE record (offset INTEGER PRIMARY KEY, timestamp INTEGER NOT NULL)',
+  span: 'CREATE TABLE span (first INTEGER PRIMARY KEY, min_timestamp INTEGER NOT NULL, max_timestamp INTEGER NOT NULL)'
 }
 
 /**
@@ -34,7 +41,7 @@ export function checkedTables(db: Database.Database): ReadonlySet<string> {
     .all()
   const foreign = objects.filter(({ type, name, sql }) => {
     if (type !== 'table') return true
-    if (Object.hasOwn(tables, name)) return sql !== tables[name]
+    if (name in tables || name in tablesBefore) return sql !== tables[name] && sql !== tablesBefore[name]
     return name !== 'text' && !(/^text_\w+$/.test(name) && sql?.startsWith('CREATE TABLE '))
   })
   if (foreign.length > 0) {

@@ -5,18 +5,15 @@ import { MillraceError, messageOf } from '../errors.ts'
 import type { KafkaRecord } from '../kafka/records.ts'
 import { HeaderNames } from './header-names.ts'
 import { checkedTables, openReadOnly, searchSchema } from './index-schema.ts'
+import type { IndexedRecords } from './indexed-records.ts'
+import { indexedRecords } from './indexed-records.ts'
 import { indexedText } from './search-text.ts'
-import type { Span } from './spans.ts'
-import { SpanTally, withEnds } from './spans.ts'
+import type { Match, Span, SpanRow } from './spans.ts'
+import { SpanTally } from './spans.ts'
 import type { Vocabulary } from './vocabulary.ts'
 import { vocabularyOf, wordPages } from './vocabulary.ts'
 
-export type { Span } from './spans.ts'
-
-export interface Match {
-  readonly offset: number
-  readonly timestamp: number
-}
+export type { Match, Span } from './spans.ts'
 
 export interface MatchOptions {
   readonly fromOffset?: number | undefined
@@ -25,8 +22,6 @@ export interface MatchOptions {
   readonly fromTime?: number | undefined
   /** Exclusive. */
   readonly toTime?: number | undefined
-  /** Greatest offset first. */
-  readonly descending?: boolean | undefined
 }
 
 /** A word of the text that many records have, or the name of a header of many. */
@@ -39,11 +34,14 @@ export interface FrequentWord {
 /** More than any index of Millrace's own has. */
 const MAX_WORDS = 2_000
 
+/** No offset gets there. */
+const MOST = Number.MAX_SAFE_INTEGER
+
 /** Fills an index, in a file or in memory. The same records give the same file. */
 export class SearchIndexBuilder {
   readonly #db: Database.Database
   readonly #insertText: Database.Statement
-  readonly #insertRecord: Database.Statement
+  readonly #insertSpan: Database.Statement
   readonly #spans = new SpanTally()
   readonly #headerNames = new HeaderNames()
   #vocabulary: Vocabulary | undefined
@@ -56,17 +54,15 @@ export class SearchIndexBuilder {
     this.#db.exec(searchSchema)
     this.#insertText = this.#db.prepare('INSERT INTO text (rowid, key, value, headers) VALUES (?, ?, ?, ?)')
     // A row at a time: a statement for many is guarded by a savepoint, at which FTS5 writes what it has gathered.
-    this.#insertRecord = this.#db.prepare('INSERT INTO record VALUES (?, ?)')
+    this.#insertSpan = this.#db.prepare('INSERT INTO span VALUES (?, ?, ?, ?)')
     this.#db.exec('BEGIN')
   }
 
   /** Takes a record of a greater offset than the one before. */
   add(record: KafkaRecord): void {
-    const { offset, timestamp, headers } = record
-    this.#insertText.run(offset, ...indexedText(record))
-    this.#insertRecord.run(offset, timestamp)
-    this.#spans.add(record)
-    this.#headerNames.add(headers)
+    this.#insertText.run(record.offset, ...indexedText(record))
+    this.#storeSpans(this.#spans.add(record))
+    this.#headerNames.add(record.headers)
   }
 
   /** The contents of a `search.filter` for the words of all records. Call after the last one. */
@@ -77,7 +73,7 @@ export class SearchIndexBuilder {
 
   /** Completes the file and closes it. */
   finish(): void {
-    this.#storeSpans()
+    this.#storeSpans(this.#spans.end())
     const insertWord = this.#db.prepare('INSERT INTO word VALUES (?, ?, ?)')
     this.#vocabulary ??= vocabularyOf(this.#db)
     for (const [word, records] of this.#vocabulary.frequent) insertWord.run('term', word, records)
@@ -93,14 +89,15 @@ export class SearchIndexBuilder {
 
   /** Completes an index in memory, without frequent words, and opens it for searching. */
   search(): SearchIndex {
-    this.#storeSpans()
+    this.#storeSpans(this.#spans.end())
     this.#db.exec('COMMIT')
     return new SearchIndex(this.#db, ':memory:')
   }
 
-  #storeSpans(): void {
-    const insert = this.#db.prepare('INSERT INTO span VALUES (?, ?, ?)')
-    for (const { from, minTimestamp, maxTimestamp } of this.#spans.spans()) insert.run(from, minTimestamp, maxTimestamp)
+  #storeSpans(spans: readonly SpanRow[]): void {
+    for (const { first, minTimestamp, maxTimestamp, records } of spans) {
+      this.#insertSpan.run(first, minTimestamp, maxTimestamp, records)
+    }
   }
 }
 
@@ -108,6 +105,7 @@ export class SearchIndex implements Disposable {
   readonly #db: Database.Database
   readonly #name: string
   readonly #tables: ReadonlySet<string>
+  readonly #records: IndexedRecords
 
   /** Takes the database over. Throws SEGMENT_CORRUPT where it is not an index. */
   constructor(db: Database.Database, name: string) {
@@ -115,6 +113,7 @@ export class SearchIndex implements Disposable {
     this.#name = name
     try {
       this.#tables = checkedTables(db)
+      this.#records = indexedRecords(db, this.#tables)
     } catch (cause) {
       db.close()
       throw corrupt(name, cause)
@@ -139,17 +138,47 @@ export class SearchIndex implements Disposable {
 
   /** The records that match an FTS5 expression, or all for null, in offset order. Throws SEGMENT_CORRUPT. */
   *match(expression: string | null, options: MatchOptions = {}): Generator<Match> {
-    const direction = options.descending ? 'DESC' : 'ASC'
-    const { from, bindings } = selection(expression, options, true)
-    const order = `${expression === null ? 'record.offset' : 'text.rowid'} ${direction}`
-    yield* this.#rows<Match>(`SELECT record.offset, record.timestamp ${from} ORDER BY ${order}`, ...bindings)
+    const {
+      fromOffset = 0,
+      toOffset = MOST,
+      fromTime = Number.NEGATIVE_INFINITY,
+      toTime = Number.POSITIVE_INFINITY
+    } = options
+    try {
+      for (const record of this.#within(expression, fromOffset, toOffset)) {
+        if (record.timestamp >= fromTime && record.timestamp < toTime) yield record
+      }
+    } catch (cause) {
+      throw corrupt(this.#name, cause)
+    }
+  }
+
+  *#within(expression: string | null, from: number, to: number): Generator<Match> {
+    if (expression === null) yield* this.#records.within(from, to)
+    else for (const offset of this.#offsets('rowid', expression, from, to)) yield this.#records.at(offset)
   }
 
   /** How many records match. Throws SEGMENT_CORRUPT. */
   count(expression: string | null, options: MatchOptions = {}): number {
-    const { from, bindings } = selection(expression, options, false)
-    const [row] = this.#rows<{ records: number }>(`SELECT count(*) AS records ${from}`, ...bindings)
-    return row!.records
+    const { fromOffset = 0, toOffset = MOST, fromTime, toTime } = options
+    if (expression === null || fromTime !== undefined || toTime !== undefined) {
+      let count = 0
+      for (const _ of this.match(expression, options)) count++
+      return count
+    }
+    try {
+      const [count] = this.#offsets('count(*)', expression, fromOffset, toOffset)
+      return count!
+    } catch (cause) {
+      throw corrupt(this.#name, cause)
+    }
+  }
+
+  /** FTS5 seeks a bound of rowids, but only one that is an integer to SQLite, which a number of JavaScript is not. */
+  #offsets(what: string, expression: string, from: number, to: number): IterableIterator<number> {
+    const within = 'rowid >= CAST(? AS INTEGER) AND rowid < CAST(? AS INTEGER)'
+    const sql = `SELECT ${what} FROM text WHERE text MATCH ? AND ${within} ORDER BY rowid`
+    return this.#db.prepare<unknown[], number>(sql).pluck().iterate(expression, from, to)
   }
 
   /** Every record that is indexed, in offset order. Throws SEGMENT_CORRUPT. */
@@ -158,15 +187,12 @@ export class SearchIndex implements Disposable {
   }
 
   /** All that is indexed, in offset order; version 1 makes a single span of it. Throws SEGMENT_CORRUPT. */
-  spans(): Span[] {
-    const stored = this.#tables.has('span')
-      ? 'first AS "from", min_timestamp AS minTimestamp, max_timestamp AS maxTimestamp FROM span ORDER BY first'
-      : 'min(offset) AS "from", min(timestamp) AS minTimestamp, max(timestamp) AS maxTimestamp FROM record HAVING count(*) > 0'
-    const [last] = this.#rows<{ end: number | null }>('SELECT max(offset) + 1 AS "end" FROM record')
-    const spans = withEnds([...this.#rows<Omit<Span, 'to'>>(`SELECT ${stored}`)], last!.end ?? 0)
-    const wrong = spans.find(({ from, to, minTimestamp, maxTimestamp }) => !(from < to && minTimestamp <= maxTimestamp))
-    if (wrong !== undefined) throw corrupt(this.#name, new RangeError(`its span from ${wrong.from} on cannot be`))
-    return spans
+  spans(): readonly Span[] {
+    try {
+      return this.#records.spans()
+    } catch (cause) {
+      throw corrupt(this.#name, cause)
+    }
   }
 
   /** The words and header names of most records, the most frequent first; none in version 1. Throws SEGMENT_CORRUPT. */
@@ -207,26 +233,6 @@ export class SearchIndex implements Disposable {
       throw corrupt(this.#name, cause)
     }
   }
-}
-
-/** FTS5 seeks a bound of rowids, but only one that is an integer to SQLite, which a number of JavaScript is not. */
-const withinOffsets = 'text.rowid >= CAST(? AS INTEGER) AND text.rowid < CAST(? AS INTEGER)'
-
-/** What follows SELECT and its columns: with times, or with `record` where its columns are needed, from both tables. */
-function selection(expression: string | null, options: MatchOptions, isRecordNeeded: boolean) {
-  const most = Number.MAX_SAFE_INTEGER
-  const { fromOffset = 0, toOffset = most, fromTime, toTime } = options
-  const hasTime = fromTime !== undefined || toTime !== undefined
-  const offsets = [fromOffset, toOffset]
-  const times = hasTime ? [fromTime ?? -most, toTime ?? most] : []
-  const withinTimes = hasTime ? 'AND record.timestamp >= ? AND record.timestamp < ?' : ''
-  if (expression === null) {
-    const from = `FROM record WHERE record.offset >= ? AND record.offset < ? ${withinTimes}`
-    return { from, bindings: [...offsets, ...times] }
-  }
-  const join = hasTime || isRecordNeeded ? 'CROSS JOIN record ON record.offset = text.rowid' : ''
-  const from = `FROM text ${join} WHERE text MATCH ? AND ${withinOffsets} ${withinTimes}`
-  return { from, bindings: [expression, ...offsets, ...times] }
 }
 
 function opened(open: () => Database.Database, name: string): Database.Database {

@@ -11,11 +11,21 @@ export const TOKENIZER = 'unicode61 remove_diacritics 2'
 export const KEY_MARK = '\uE000'
 const KEY_DIGITS = 16
 
-/** What FTS5 is given of a record, by column; null has no words. */
-export type IndexedText = readonly [key: string | null, value: string | null, headers: string | null]
+/** What FTS5 is given of a record, by column: text, or bytes that are it in UTF-8; null has no words. */
+export type IndexedText = readonly [key: string | null, value: string | Buffer | null, headers: string | null]
 
 export function indexedText({ key, value, headers }: Pick<KafkaRecord, 'key' | 'value' | 'headers'>): IndexedText {
-  return [key === null ? null : `${textOf(key)} ${keyToken(key)}`, textOf(value), headersText(headers)]
+  const valueText = value === null || isPlainJson(value) ? value : textOf(value)
+  return [key === null ? null : `${textOf(key)} ${keyToken(key)}`, valueText, headersText(headers)]
+}
+
+const BRACE = 0x7b
+const QUOTE = 0x22
+const BACKSLASH = 0x5c
+
+/** Whether bytes are what `textOf` makes of them, as most values are: they need not become a string and bytes again. */
+function isPlainJson(bytes: Buffer): boolean {
+  return bytes[0] === BRACE && bytes[1] === QUOTE && !bytes.includes(BACKSLASH) && isUtf8(bytes)
 }
 
 /** The word that every record with this key has in its key column, and no other record. */

@@ -57,9 +57,9 @@ test('an index goes with its WAL file, also when nobody was there to see it go',
   await world.capture(filler, [one(0, 'filler')])
   using reader = WalReader.open(world.walFolder)
   const walFiles = () => readdirSync(world.walFolder).filter(name => name.endsWith('.wal'))
-  const all = walFiles().length
+  expect(walFiles().length).toBeGreaterThan(2)
   for (const { stream } of logs) world.wal.release(reader.entries(stream))
-  await until(() => walFiles().length < all, { what: 'WAL files are deleted' })
+  await until(() => walFiles().length === 1, { what: 'all WAL files but the last are deleted' })
   await expectSameAnswers(world, 'while the index is behind')
   writeFileSync(join(folderOf(world), '777.db-wal'), 'left behind')
   await indexer.pass()

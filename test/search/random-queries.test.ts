@@ -26,7 +26,7 @@ test.for<[string, boolean]>([
         expect(records.matches(query), text).toEqual(expected)
         expect(records.candidates(query), text).toEqual(expect.arrayContaining(expected))
         for (const index of expected) {
-          const words = new Set(columns(list[index]!).flatMap(column => wordsOf(column ?? '')))
+          const words = new Set(columns(list[index]!).flatMap(column => wordsOf(String(column ?? ''))))
           expect(
             query.mayMatch(word => words.has(word)),
             text

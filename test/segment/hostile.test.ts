@@ -174,15 +174,13 @@ async function searchDb(sql: string, change: (bytes: Buffer) => void = () => und
 
 describe('a search index or filter that was made to do harm', () => {
   const forgeries: [what: string, contents: () => Promise<Record<string, Buffer>>][] = [
-    [
-      'a trigger',
-      async () => ({ 'search.db': await searchDb(`CREATE TRIGGER t INSERT ON record BEGIN SELECT 1; END`) })
-    ],
+    ['a trigger', async () => ({ 'search.db': await searchDb(`CREATE TRIGGER t INSERT ON span BEGIN SELECT 1; END`) })],
     ['a view', async () => ({ 'search.db': await searchDb('CREATE VIEW v AS SELECT 1') })],
     [
       'a view in the place of a table',
       async () => ({
-        'search.db': await searchDb('DROP TABLE record; CREATE VIEW record AS SELECT 1 AS offset, 1 AS timestamp')
+        'search.db': await searchDb(`DROP TABLE span;
+          CREATE VIEW span AS SELECT 1 AS first, 1 AS min_timestamp, 1 AS max_timestamp, x'0000' AS records`)
       })
     ],
     [

@@ -1,7 +1,7 @@
 // search.db: what is found in it, and what is refused as one.
 import { readFile } from 'node:fs/promises'
 import Database from 'better-sqlite3'
-import { expect, test } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import { SearchIndex, SearchIndexBuilder } from '../../src/segment/search-index.ts'
 import { tempFolder } from '../support/temp.ts'
 import { record, START } from './segments.ts'
@@ -133,13 +133,9 @@ test('a frequent word is one that somebody might type: the longest has 64 charac
 })
 
 test('words and spans that no writer has stored are left out, or refused', () => {
-  const word =
-    'CREATE TABLE word (kind TEXT, word TEXT, records INTEGER NOT NULL, PRIMARY KEY (kind, word)) WITHOUT ROWID'
   const rows = `('term', 'good', 3), ('term', x'00ff', 2), ('term', 'many', 'many'), ('other', 'kind', 1), ('header', 'h', 9)`
-  const span =
-    'CREATE TABLE span (first INTEGER PRIMARY KEY, min_timestamp INTEGER NOT NULL, max_timestamp INTEGER NOT NULL)'
   const make = (spans: string): Buffer =>
-    database(`${text}; ${record1}; ${word}; ${span}; INSERT INTO word VALUES ${rows};
+    database(`${text}; ${record1}; ${word}; ${span2}; INSERT INTO word VALUES ${rows};
       INSERT INTO record VALUES (7, 1); INSERT INTO span VALUES ${spans}`)
   using index = SearchIndex.open(make('(7, 1, 1)'), 'some/segment')
   expect(index.words().map(each => each.word)).toEqual(['h', 'good'])
@@ -150,6 +146,60 @@ test('words and spans that no writer has stored are left out, or refused', () =>
   }
 })
 
+describe('records in spans', () => {
+  const make = (...spans: string[]): Buffer =>
+    database(
+      `${text}; ${word}; ${span3}; INSERT INTO span VALUES ${spans.join()}; INSERT INTO text (rowid, key) VALUES (9, 'a')`
+    )
+  const all = (contents: Buffer) => {
+    using index = SearchIndex.open(contents, 'some/segment')
+    return [[...index.records()], [...index.match('"a"')]]
+  }
+
+  test('are read as docs/formats.md says', () => {
+    const [records, matches] = all(make(`(7, 100, 230, x'0000018201')`, `(20, 5, 5, x'8008008f0100')`))
+    expect(records).toEqual([
+      { offset: 7, timestamp: 100 },
+      { offset: 9, timestamp: 230 },
+      { offset: 1_044, timestamp: 5 },
+      { offset: 1_188, timestamp: 5 }
+    ])
+    expect(matches).toEqual([{ offset: 9, timestamp: 230 }])
+  })
+
+  test.for<[string, string]>([
+    ['none', `(7, 1, 1, x'')`],
+    ['text', `(7, 1, 1, 'aa')`],
+    ['an offset without a timestamp', `(7, 1, 1, x'000000')`],
+    ['a number that does not end', `(7, 1, 1, x'00ff')`],
+    ['a number beyond 2^53', `(7, 1, 1, x'00ffffffffffffffff7f')`],
+    ['one that is past the beginning of the next span', `(7, 1, 1, x'0300'), (9, 1, 1, x'0000')`],
+    ['not all that the words belong to', `(7, 1, 1, x'00000000')`]
+  ])('are refused: %s', ([, spans]) => {
+    expect(() => all(make(spans))).toThrow(
+      expect.objectContaining({
+        code: 'SEGMENT_CORRUPT',
+        message: expect.stringMatching(/^some\/segment: search\.db: it/)
+      })
+    )
+  })
+
+  test('may have any times that a batch can have', () => {
+    const most = Number.MAX_SAFE_INTEGER
+    const times = [0, most, -most, -1, most, 5, 6]
+    const builder = new SearchIndexBuilder(':memory:')
+    for (const [offset, timestamp] of times.entries()) builder.add(record(offset, { timestamp }))
+    using index = builder.search()
+    expect([...index.records()].map(({ timestamp }) => timestamp)).toEqual(times)
+    expect([...index.match('"number4"', { fromTime: most })]).toEqual([{ offset: 4, timestamp: most }])
+  })
+})
+
+const word =
+  'CREATE TABLE word (kind TEXT, word TEXT, records INTEGER NOT NULL, PRIMARY KEY (kind, word)) WITHOUT ROWID'
+const span2 =
+  'CREATE TABLE span (first INTEGER PRIMARY KEY, min_timestamp INTEGER NOT NULL, max_timestamp INTEGER NOT NULL)'
+const span3 = `${span2.slice(0, -1)}, records BLOB NOT NULL)`
 const record1 = 'CREATE TABLE record (offset INTEGER PRIMARY KEY, timestamp INTEGER NOT NULL)'
 const text = `CREATE VIRTUAL TABLE text USING fts5(key, value, headers, content = '')`
 

@@ -12,7 +12,7 @@ function finds(value: string | Buffer, phrase: string): boolean {
   const bytes = Buffer.from(value)
   const [key, text] = indexedText({ key: bytes, value: bytes, headers: [] })
   const [inKey, inValue] = [key, text].map(one =>
-    ` ${wordsOf(one!).join(' ')} `.includes(` ${wordsOf(phrase).join(' ')} `)
+    ` ${wordsOf(String(one)).join(' ')} `.includes(` ${wordsOf(phrase).join(' ')} `)
   )
   expect(inKey).toBe(inValue)
   return inValue!

@@ -66,7 +66,7 @@ describe.each([
     { fromOffset: BASE + 300, toOffset: BASE + 321, fromTime: START + 100, toTime: START + 200 }
   ]
 
-  test.for(windows)('finds and counts what is in %j, in either direction', window => {
+  test.for(windows)('finds and counts what is in %j', window => {
     const { fromOffset = 0, toOffset = 2 ** 53, fromTime = 0, toTime = 2 ** 53 } = window
     const within = Array.from({ length: COUNT }, (_, i) => ({ offset: BASE + 2 * i, timestamp: timeOf(i) })).filter(
       ({ offset, timestamp }) =>
@@ -78,7 +78,6 @@ describe.each([
     ] as const
     for (const [expression, matches] of expected) {
       expect([...index.match(expression, window)]).toEqual(matches)
-      expect([...index.match(expression, { ...window, descending: true })]).toEqual(matches.toReversed())
       expect(index.count(expression, window)).toBe(matches.length)
     }
   })

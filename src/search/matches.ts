@@ -23,7 +23,7 @@ const ASKED_AT_ONCE = 8
 const OPENED_AT_ONCE = 4
 
 /** How many spans are searched with one statement, while they have few hits. */
-const SPANS_AT_ONCE = 64
+const SPANS_AT_ONCE = 128
 const FEW_HITS = 128
 
 /** A source that waits to be asked, or to be opened, until what it may hold comes first. */
@@ -172,7 +172,7 @@ class SpanRun {
         hits.push({ source: this.#source, stream: this.#source.stream, offset, timestamp, rank: 0 })
       }
     }
-    this.#atOnce = hits.length < FEW_HITS ? Math.min(SPANS_AT_ONCE, this.#atOnce * 4) : 1
+    this.#atOnce = hits.length < FEW_HITS ? Math.min(SPANS_AT_ONCE, this.#atOnce * 16) : 1
     return hits
   }
 }

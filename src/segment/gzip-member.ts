@@ -46,19 +46,43 @@ export function leadingMember(data: Buffer, maxContents: number): { contents: Bu
  * or cut off.
  */
 export async function inflateMember(member: Buffer, size: number): Promise<Buffer> {
-  if (!member.subarray(0, HEADER.length).equals(HEADER)) throw new RangeError('it has another header')
-  const deflated = member.subarray(HEADER.length, -TRAILER_BYTES)
-  const trailer = member.subarray(-TRAILER_BYTES)
-  // One byte more than is expected, so that all comes at once: by default it is 16 KiB for each trip to another thread.
-  const options = { maxOutputLength: size, chunkSize: Math.max(size + 1, MIN_CHUNK), info: true }
+  const inflated = inflateInfo(deflatedIn(member), inflateOptions(size)).catch(cause => {
+    throw notInflated(cause)
+  })
+  return checkedContents(member, size, await inflated)
+}
+
+/** The same, at once: for a few members the trips to another thread take longer. Throws RangeError. */
+export function inflateMemberSync(member: Buffer, size: number): Buffer {
+  const deflated = deflatedIn(member)
   let inflated: Inflated
   try {
-    inflated = await inflateInfo(deflated, options)
+    inflated = inflateRawSync(deflated, inflateOptions(size)) as unknown as Inflated
   } catch (cause) {
-    throw new RangeError('it cannot be inflated', { cause })
+    throw notInflated(cause)
   }
-  const { buffer, engine } = inflated
-  if (engine.bytesWritten !== deflated.length || buffer.length !== size) throw new RangeError('it is cut off')
+  return checkedContents(member, size, inflated)
+}
+
+function deflatedIn(member: Buffer): Buffer {
+  if (!member.subarray(0, HEADER.length).equals(HEADER)) throw new RangeError('it has another header')
+  return member.subarray(HEADER.length, -TRAILER_BYTES)
+}
+
+/** One byte more than is expected, so that all comes at once, in one buffer: by default it is 16 KiB at a time. */
+function inflateOptions(size: number): ZlibOptions {
+  return { maxOutputLength: size, chunkSize: Math.max(size + 1, MIN_CHUNK), info: true }
+}
+
+function notInflated(cause: unknown): RangeError {
+  return new RangeError('it cannot be inflated', { cause })
+}
+
+function checkedContents(member: Buffer, size: number, { buffer, engine }: Inflated): Buffer {
+  const trailer = member.subarray(-TRAILER_BYTES)
+  if (engine.bytesWritten !== member.length - MEMBER_OVERHEAD || buffer.length !== size) {
+    throw new RangeError('it is cut off')
+  }
   if (trailer.readUInt32LE(0) !== crc32(buffer)) throw new RangeError('its CRC-32 is wrong')
   if (trailer.readUInt32LE(4) !== size) throw new RangeError('its length is wrong')
   return buffer
@@ -81,6 +105,6 @@ function inflate(data: Buffer, maxOutputLength: number): { contents: Buffer; tak
     return { contents: buffer, taken: engine.bytesWritten }
   } catch (cause) {
     if ((cause as NodeJS.ErrnoException).code === 'Z_BUF_ERROR') return undefined
-    throw new RangeError('it cannot be inflated', { cause })
+    throw notInflated(cause)
   }
 }

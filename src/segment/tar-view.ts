@@ -1,7 +1,7 @@
 // Reads parts of a segment's files without reading the rest: finds the gzip members that hold them and fetches only those.
 import { MillraceError, messageOf } from '../errors.ts'
 import { MAX_DECOMPRESSED_BYTES } from '../kafka/compression.ts'
-import { inflateMember, leadingMember } from './gzip-member.ts'
+import { inflateMember, inflateMemberSync } from './gzip-member.ts'
 import type { RangeSource } from './range-source.ts'
 import { TAR_END, tarHeader, tarPadding } from './tar-format.ts'
 import type { TocMember } from './toc.ts'
@@ -160,15 +160,11 @@ export class TarView {
   }
 
   #unzip(bytes: Buffer, chunk: Chunk): Buffer {
-    const { start, end, fileStart, fileEnd } = chunk
-    let member: ReturnType<typeof leadingMember>
     try {
-      member = leadingMember(bytes, end - start)
+      return inflateMemberSync(bytes, chunk.end - chunk.start)
     } catch (cause) {
       throw this.#damaged(chunk, messageOf(cause), cause)
     }
-    if (member?.bytes === fileEnd - fileStart && member.contents.length === end - start) return member.contents
-    throw this.#damaged(chunk, 'it is cut off')
   }
 
   #damaged({ fileStart }: Chunk, reason: string, cause?: unknown): MillraceError {

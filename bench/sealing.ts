@@ -1,5 +1,8 @@
-// What producers wait while a large segment is built and archived, beside what they wait without, by turns.
-import { execFile } from 'node:child_process'
+// What producers wait while a large segment is built and archived, by turns with what they wait without, and with what they wait
+// while something else takes a processor at the same low priority: so much of it is the machine's.
+import { execFile, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import os from 'node:os'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { startKafka } from '../test/support/kafka.ts'
@@ -36,11 +39,13 @@ export async function run(): Promise<Figure[]> {
   }
   await steady() // connections are made, code is compiled
   const alone: Waits[] = []
+  const besideLoop: Waits[] = []
   const beside: Waits[] = []
   for (let round = 0; round < ROUNDS; round++) {
     await produce(kafka, worker, `backlog-${round}`, backlog)
     await execute('sync') // what was produced is not what is waited for
     alone.push(await steady())
+    besideLoop.push(await withLoop(steady))
     await execute('sync')
     let isBuilt = false
     const building = flushed(worker, `backlog-${round}`).then(() => (isBuilt = true))
@@ -49,9 +54,28 @@ export async function run(): Promise<Figure[]> {
   }
   return (['p50', 'p99'] as const).flatMap(what => {
     const name = `8 producers of 16 KiB every 40 ms: ${what}`
-    const of = (runs: readonly Waits[]): number[] => runs.map(waits => waits[what])
-    const without = figure(name, 'ms', of(alone))
-    const withIt = figure(`${name}, a segment is built`, 'ms', of(beside))
-    return [without, withIt, figure(`${name}, a segment is built / not`, 'x', [withIt.value / without.value])]
+    const of = (when: string, runs: readonly Waits[]): Figure =>
+      figure(
+        name + when,
+        'ms',
+        runs.map(waits => waits[what])
+      )
+    const without = of('', alone)
+    const busy = of(', an empty loop runs', besideLoop)
+    const withIt = of(', a segment is built', beside)
+    const ratio = (when: string, base: Figure): Figure => figure(withIt.what + when, 'x', [withIt.value / base.value])
+    return [without, busy, withIt, ratio(' / not', without), ratio(' / an empty loop runs', busy)]
   })
+}
+
+/** Does something beside a process that computes all the time, at the priority at which segments are built. */
+async function withLoop<T>(work: () => Promise<T>): Promise<T> {
+  const loop = spawn(process.execPath, ['-e', 'for (;;);'], { stdio: 'ignore' })
+  try {
+    os.setPriority(loop.pid!, os.constants.priority.PRIORITY_BELOW_NORMAL)
+    return await work()
+  } finally {
+    loop.kill('SIGKILL')
+    await once(loop, 'exit')
+  }
 }

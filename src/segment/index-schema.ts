@@ -41,7 +41,8 @@ export function checkedTables(db: Database.Database): ReadonlySet<string> {
     .all()
   const foreign = objects.filter(({ type, name, sql }) => {
     if (type !== 'table') return true
-    if (name in tables || name in tablesBefore) return sql !== tables[name] && sql !== tablesBefore[name]
+    const known = [tables, tablesBefore].filter(version => Object.hasOwn(version, name))
+    if (known.length > 0) return !known.some(version => version[name] === sql)
     return name !== 'text' && !(/^text_\w+$/.test(name) && sql?.startsWith('CREATE TABLE '))
   })
   if (foreign.length > 0) {

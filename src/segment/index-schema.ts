@@ -29,10 +29,13 @@ export const textSchema = `
   );
   INSERT INTO text (text, rank) VALUES ('hashsize', 4194304), ('pgsz', 4000)`
 
-/** Pieces are not merged: a search of some dozens takes less than the merging, which leaves the file with empty pages, too. */
-export const searchSchema = `${textSchema};
+/**
+ * Larger pages are written a little faster. Pieces are not merged: a search of some dozens takes less than the merging, which leaves
+ * the file with empty pages, too.
+ */
+export const searchSchema = `PRAGMA page_size = 8192; ${textSchema};
   ${Object.values(tables).join(';\n  ')};
-  INSERT INTO text (text, rank) VALUES ('automerge', 0), ('crisismerge', 256)`
+  INSERT INTO text (text, rank) VALUES ('automerge', 0), ('crisismerge', 256), ('pgsz', 8050)`
 
 /** The names of its tables. Throws RangeError for what might make a harmless query do something else, such as run forever. */
 export function checkedTables(db: Database.Database): ReadonlySet<string> {

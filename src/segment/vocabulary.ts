@@ -21,7 +21,6 @@ export interface Vocabulary {
 }
 
 interface Page {
-  readonly last: string | null
   readonly count: number
   /** In UTF-8, a space between them: no word becomes an object of its own. */
   readonly words: Buffer
@@ -63,15 +62,19 @@ function openVocabulary(db: Database.Database): void {
 
 function* pages(db: Database.Database, leastFrequent: () => number): Generator<Page> {
   const page = db.prepare<unknown[], Page>(`
-    SELECT max(term) AS last, count(*) AS count, CAST(group_concat(term, ' ') AS BLOB) AS words, group_concat(
-      CASE WHEN doc > ? AND length(term) <= ${FREQUENT_WORD_LENGTH} AND term GLOB '*[^0-9]*' AND substr(term, 1, 1) <> ? THEN doc || ' ' || term END, char(10)
-    ) AS frequent
-    FROM (SELECT term, doc FROM temp.vocabulary WHERE term > ? LIMIT ?)`)
-  for (let after: string | null = ''; ; ) {
+    SELECT count(*) AS count, CAST(group_concat(term, ' ') AS BLOB) AS words,
+      group_concat(doc || ' ' || term, char(10)) FILTER (
+        WHERE doc > ? AND length(term) <= ${FREQUENT_WORD_LENGTH} AND term GLOB '*[^0-9]*' AND substr(term, 1, 1) <> ?
+      ) AS frequent
+    FROM (SELECT term, doc FROM temp.vocabulary WHERE term > CAST(? AS TEXT) LIMIT ?)`)
+  for (let after = Buffer.alloc(0); ; ) {
     const found: Page = page.get(leastFrequent(), KEY_MARK, after, PAGE_WORDS)!
-    if (found.last === null) return
+    if (found.count === 0) return
     yield found
-    after = found.last
+    const last = found.words.subarray(found.words.lastIndexOf(' ') + 1)
+    // No word of the tokenizer's has a space in it.
+    if (last.compare(after) <= 0) throw new RangeError('its words are in no order')
+    after = Buffer.from(last)
   }
 }
 

@@ -146,6 +146,15 @@ test('words and spans that no writer has stored are left out, or refused', () =>
   }
 })
 
+test('words with spaces, which no tokenizer of ours makes, are refused rather than read for ever', () => {
+  const odd = text.replace("content = ''", `content = '', tokenize = "unicode61 tokenchars ' '"`)
+  using index = SearchIndex.open(
+    database(`${odd}; ${span3}; ${word}; INSERT INTO text (rowid, key) VALUES (1, 'zz a')`),
+    'some/segment'
+  )
+  expect(() => [...index.wordPages()]).toThrow(/^some\/segment: search\.db: its words are in no order$/)
+})
+
 describe('records in spans', () => {
   const make = (...spans: string[]): Buffer =>
     database(

@@ -1,4 +1,5 @@
 // The batches of a partition in the WAL, as far as the hot index has them; what it has not is left to whoever indexes on the way.
+import { firstIndex } from '../first-index.ts'
 import type { Match } from '../segment/search-index.ts'
 import type { WalEntry, WalReader } from '../wal/reader.ts'
 import type { FrameSpan, HotIndex, HotIndexes } from './hot-index.ts'
@@ -152,17 +153,6 @@ function between(entries: readonly WalEntry[], from: number, to: number): WalEnt
     first,
     firstIndex(entries, ({ baseOffset }) => baseOffset >= to)
   )
-}
-
-/** The first index at which a condition holds that holds for all behind it too. */
-function firstIndex<T>(values: readonly T[], isFrom: (value: T) => boolean): number {
-  let [low, high] = [0, values.length]
-  while (low < high) {
-    const middle = (low + high) >>> 1
-    if (isFrom(values[middle]!)) high = middle
-    else low = middle + 1
-  }
-  return low
 }
 
 /** The last that begins with the frame or before it; undefined for a frame without records before the first. */

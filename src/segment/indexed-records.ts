@@ -1,5 +1,6 @@
 // Which records a `search.db` has, and when they were: in the rows of `span`, or, before format version 3, each in a row of `record`.
 import type Database from 'better-sqlite3'
+import { firstIndex } from '../first-index.ts'
 import type { Match, Span, SpanRow } from './spans.ts'
 import { decodeRecords, withEnds } from './spans.ts'
 
@@ -52,9 +53,9 @@ class SpanTable implements IndexedRecords {
   at(offset: number): Match {
     const decoded = this.#decoded
     const isSame = decoded !== undefined && offset >= decoded.span.from && offset < decoded.span.to
-    const span = isSame ? decoded.span : this.spans()[lastIndex(this.spans(), ({ from }) => from <= offset)]
+    const span = isSame ? decoded.span : this.spans()[firstIndex(this.spans(), ({ from }) => from > offset) - 1]
     const records = span === undefined ? [] : this.#recordsOf(span)
-    const record = records[lastIndex(records, record => record.offset <= offset)]
+    const record = records[firstIndex(records, record => record.offset >= offset)]
     if (record?.offset !== offset) throw new RangeError(`it has words of record ${offset}, and not the record`)
     return record
   }
@@ -117,15 +118,4 @@ function checkedSpans(limits: readonly SpanLimits[], end: number): Span[] {
 
 function impossible({ from }: Pick<Span, 'from'>): RangeError {
   return new RangeError(`its span from ${from} on cannot be`)
-}
-
-/** The last index up to which a condition holds, which holds for none behind it; -1 where it holds for none. */
-function lastIndex<T>(values: readonly T[], isUpTo: (value: T) => boolean): number {
-  let [low, high] = [0, values.length]
-  while (low < high) {
-    const middle = (low + high) >>> 1
-    if (isUpTo(values[middle]!)) low = middle + 1
-    else high = middle
-  }
-  return low - 1
 }

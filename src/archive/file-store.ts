@@ -1,5 +1,5 @@
 // Objects as plain files below a folder: written under a temporary name, made durable, then linked to the final name, which
-// the file system allows once.
+// the file system allows once. A file that is to become an object is not written but linked, where it lies on the same disk.
 import { createHash, randomUUID } from 'node:crypto'
 import { createReadStream } from 'node:fs'
 import type { FileHandle } from 'node:fs/promises'
@@ -53,7 +53,8 @@ class FileStore implements ObjectStore {
     const temp = join(this.#root, TEMP_FOLDER, randomUUID())
     return await attempt(`put ${path}`, async () => {
       try {
-        if ((await writeDurably(temp, source)) !== sha256) throw wrongDigest(key, sha256)
+        const digest = (await isLinked(source, temp)) ? await syncedDigest(temp) : await writeDurably(temp, source)
+        if (digest !== sha256) throw wrongDigest(key, sha256)
         return await this.#link(temp, path, sha256)
       } finally {
         await rm(temp, { force: true })
@@ -171,6 +172,22 @@ class FileStore implements ObjectStore {
     checkKey(key)
     return join(this.#root, key)
   }
+}
+
+/** Gives a file another name, where it lies on a disk that can: what is archived has no need to be written once more. */
+async function isLinked(source: ObjectSource, name: string): Promise<boolean> {
+  if (Buffer.isBuffer(source)) return false
+  return await link(source.path, name).then(
+    () => true,
+    () => false // the copy that is made instead says what is wrong, if anything is
+  )
+}
+
+/** Makes a file durable; gives its SHA-256, in hex. */
+async function syncedDigest(path: string): Promise<string | undefined> {
+  await using file = await open(path)
+  await file.sync()
+  return (await fingerprint(path))?.sha256
 }
 
 /** Writes and fsyncs a new file; gives the SHA-256 of what was written, in hex. */

@@ -10,7 +10,7 @@ export interface ObjectInfo {
   readonly sha256: string | null
 }
 
-/** The bytes of a new object: a small body in memory, or a local file that is streamed and must not change meanwhile. */
+/** The bytes of a new object: a small body in memory, or a local file that nobody changes any more: it may become the object. */
 export type ObjectSource = Buffer | { readonly path: string }
 
 /** A part of an object in bytes, the end exclusive. */

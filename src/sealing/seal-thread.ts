@@ -56,7 +56,8 @@ setInterval(() => reader.closeDeleted(), CLOSE_DELETED_MS)
 const calls: SealCalls = {
   entries: (stream, from, to, bytes) => reader.entries(stream, from, to, bytes),
 
-  build: (plan, rows, file) => writeSegment(plan, batches(rows), file, maxDecompressedBytes),
+  build: (plan, rows, file) =>
+    writeSegment(plan, { [Symbol.iterator]: () => batches(rows) }, file, maxDecompressedBytes),
 
   identify(row) {
     const batch = readBatch(row)

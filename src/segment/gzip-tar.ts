@@ -1,7 +1,7 @@
 // Writes a tar.gz that is also seekable: every chunk of the tar is a gzip member of its own, and the last member, which is
 // empty, carries a table of contents in its header's extra field. Any tar and gzip read it as an ordinary file.
 import { createHash } from 'node:crypto'
-import { closeSync, fdatasyncSync, fsyncSync, openSync, readSync, writeSync } from 'node:fs'
+import { closeSync, fdatasyncSync, fsyncSync, openSync, writeSync } from 'node:fs'
 import { SYNC_BYTES } from '../sync-bytes.ts'
 import { compressMember } from './gzip-member.ts'
 import { TAR_BLOCK, TAR_END, tarHeader, tarPadding } from './tar-format.ts'
@@ -11,11 +11,12 @@ import { encodeToc } from './toc.ts'
 /** Tar bytes in one gzip member: what a reader fetches at least. */
 export const CHUNK_BYTES = 256 * 1024
 
-/** A member of the tar: bytes in memory, or an open file of a known size. */
-export type TarSource = Buffer | { readonly fd: number; readonly size: number }
+/** A member of the tar: bytes in memory, or so many that come piece by piece. */
+export type TarSource = Buffer | { readonly size: number; readonly pieces: Iterable<Buffer> }
 
 export class GzipTarWriter {
   readonly #fd: number
+  readonly #chunk = Buffer.allocUnsafe(TAR_BLOCK + CHUNK_BYTES + TAR_BLOCK)
   readonly #hash = createHash('sha256')
   readonly #chunks: TocChunk[] = []
   readonly #members: TocMember[] = []
@@ -28,25 +29,39 @@ export class GzipTarWriter {
     this.#fd = openSync(file, 'wx')
   }
 
-  /** Adds a file to the tar; its gzip members hold nothing of another. */
+  /**
+   * Adds a file to the tar; its gzip members hold nothing of another. Each piece is done with when the next is asked for. Throws
+   * a RangeError where they are not of the size that was said.
+   */
   add(name: string, source: TarSource): void {
-    const size = Buffer.isBuffer(source) ? source.length : source.size
+    const { size, pieces } = Buffer.isBuffer(source) ? { size: source.length, pieces: [source] } : source
     this.#members.push({ name, offset: this.#tarSize + TAR_BLOCK, size })
 
     // The tar header goes with the first chunk, the padding with the last.
-    let before = tarHeader(name, size)
-    let at = 0
-    do {
-      const part = readPart(source, at, Math.min(CHUNK_BYTES, size - at))
-      at += part.length
-      this.#chunk(Buffer.concat(at === size ? [before, part, tarPadding(size)] : [before, part]))
-      before = Buffer.alloc(0)
-    } while (at < size)
+    let filled = tarHeader(name, size).copy(this.#chunk)
+    let room = CHUNK_BYTES
+    let left = size
+    for (const piece of pieces) {
+      for (let at = 0; at < piece.length; ) {
+        const bytes = piece.copy(this.#chunk, filled, at, at + room)
+        at += bytes
+        filled += bytes
+        room -= bytes
+        left -= bytes
+        if (room > 0 || left === 0) continue
+        this.#writeMember(this.#chunk.subarray(0, filled))
+        filled = 0
+        room = CHUNK_BYTES
+      }
+    }
+    if (left !== 0) throw new RangeError(`${name} was to have ${size} bytes, and has ${size - left}`)
+    filled += tarPadding(size).copy(this.#chunk, filled)
+    this.#writeMember(this.#chunk.subarray(0, filled))
   }
 
   /** Ends the tar, writes the table of contents, and makes the file durable. */
   finish(): { size: number; sha256: string } {
-    this.#chunk(TAR_END)
+    this.#writeMember(TAR_END)
     this.#write(encodeToc({ members: this.#members, chunks: this.#chunks }))
     fsyncSync(this.#fd)
     this.close()
@@ -59,7 +74,7 @@ export class GzipTarWriter {
     this.#closed = true
   }
 
-  #chunk(tarBytes: Buffer): void {
+  #writeMember(tarBytes: Buffer): void {
     const member = compressMember(tarBytes)
     this.#chunks.push({ compressed: member.length, size: tarBytes.length })
     this.#tarSize += tarBytes.length
@@ -74,15 +89,4 @@ export class GzipTarWriter {
     fdatasyncSync(this.#fd)
     this.#syncedSize = this.#size
   }
-}
-
-function readPart(source: TarSource, at: number, length: number): Buffer {
-  if (Buffer.isBuffer(source)) return source.subarray(at, at + length)
-  const part = Buffer.allocUnsafe(length)
-  for (let have = 0; have < length; ) {
-    const got = readSync(source.fd, part, have, length - have, at + have)
-    if (got === 0) throw new RangeError(`a file shrank while it was archived: ${at + have} of ${source.size} bytes`)
-    have += got
-  }
-  return part
 }

@@ -1,9 +1,11 @@
-// Builds a segment file from batches in one pass. Memory does not grow with the segment: log and search index go to files.
-import { closeSync, fstatSync, fsyncSync, openSync, renameSync, rmSync, writeSync } from 'node:fs'
+// Builds a segment file from batches. Memory does not grow with the segment: the search index goes to a file, and the log is
+// gone through twice, first to count and index it, then to store it behind what was counted.
+import { closeSync, fsyncSync, openSync, renameSync } from 'node:fs'
 import path from 'node:path'
 import { MillraceError } from '../errors.ts'
 import type { CanonicalBatch } from '../kafka/batch.ts'
 import { NO_RECORDS, readRecords } from '../kafka/read-records.ts'
+import type { TarSource } from './gzip-tar.ts'
 import { GzipTarWriter } from './gzip-tar.ts'
 import type { NotIndexed, SegmentManifest } from './manifest.ts'
 import { SEGMENT_FORMAT_VERSION } from './manifest.ts'
@@ -11,6 +13,7 @@ import { withTrueMaxTimestamp } from './max-timestamp.ts'
 import { SearchIndexBuilder } from './search-index.ts'
 import type { SegmentRange } from './tally.ts'
 import { Tally } from './tally.ts'
+import { filePieces, removePiecewise } from './temporary.ts'
 
 /** All that a segment is made from, beside its batches. */
 export interface SegmentPlan extends SegmentRange {
@@ -52,7 +55,7 @@ export function memberNames(baseOffset: number) {
 
 /**
  * Writes the segment to `file`, which appears there whole and durable or not at all. The same plan, batches and limit give the
- * same bytes. A batch whose records cannot be read, because it grows beyond `maxDecompressedBytes` or for another reason, is
+ * same bytes. The batches are gone through twice, and have to be the same both times. A batch whose records cannot be read, because it grows beyond `maxDecompressedBytes` or for another reason, is
  * stored as it is and listed as not indexed. Throws SEGMENT_CORRUPT when batches and gaps do not cover the planned range.
  */
 export function writeSegment(
@@ -61,16 +64,16 @@ export function writeSegment(
   file: string,
   maxDecompressedBytes?: number
 ): SegmentResult {
-  const logFile = `${file}.log.tmp`
   const searchFile = `${file}.search.tmp`
   const tarFile = `${file}.tmp`
   const removeTemporary = (): void => {
-    for (const temporary of [logFile, searchFile, tarFile]) rmSync(temporary, { force: true })
+    for (const temporary of [searchFile, tarFile]) removePiecewise(temporary)
   }
   removeTemporary()
   try {
-    const written = writeParts(plan, batches, { logFile, searchFile, maxDecompressedBytes })
-    const stored = writeTar(plan.baseOffset, written, logFile, searchFile, tarFile)
+    const written = writeParts(plan, batches, searchFile, maxDecompressedBytes)
+    const log = { size: written.manifest.logBytes, pieces: logPieces(batches, written) }
+    const stored = writeTar(plan.baseOffset, written, log, searchFile, tarFile)
     renameSync(tarFile, file)
     syncFolder(path.dirname(file))
     return { path: file, ...stored, manifest: written.manifest, batches: written.batches }
@@ -86,46 +89,35 @@ interface WrittenParts {
   readonly txnindex: Buffer
   readonly filter: Buffer
   readonly batches: { baseOffset: number; lastOffset: number; crc: number }[]
-}
-
-interface PartsOptions {
-  readonly logFile: string
-  readonly searchFile: string
-  readonly maxDecompressedBytes: number | undefined
+  /** Those that were wrong, by base offset. */
+  readonly maxTimestamps: ReadonlyMap<number, number>
 }
 
 function writeParts(
   plan: SegmentPlan,
   source: Iterable<SegmentBatch>,
-  { logFile, searchFile, maxDecompressedBytes }: PartsOptions
+  searchFile: string,
+  maxDecompressedBytes: number | undefined
 ): WrittenParts {
   const tally = new Tally(plan)
   using search = new SearchIndexBuilder(searchFile)
-  const log = openSync(logFile, 'w')
   const batches: WrittenParts['batches'] = []
-  const rewrittenByBroker: SegmentManifest['rewrittenByBroker'] = []
+  const maxTimestamps = new Map<number, number>()
   const notIndexed: NotIndexed[] = []
-  let filter: Buffer
-  try {
-    for (const { batch: given, fromBroker } of source) {
-      const read = given.header.isControl ? NO_RECORDS : readRecords(given, maxDecompressedBytes)
-      const batch = fromBroker ? given : withTrueMaxTimestamp(given, read)
-      const { baseOffset, lastOffset, crc } = batch.header
-      if (batch !== given) rewrittenByBroker.push({ baseOffset, field: 'maxTimestamp' })
-      const isUnread = read instanceof MillraceError
-      if (isUnread) notIndexed.push({ baseOffset, lastOffset, reason: read.message })
-      const records = isUnread ? NO_RECORDS : read
-      tally.add(batch, records)
-      for (const record of records) search.add(record)
-      const wire = batch.toWire()
-      for (let at = 0; at < wire.length; ) at += writeSync(log, wire, at)
-      batches.push({ baseOffset, lastOffset, crc })
-    }
-    filter = search.filter()
-    search.finish()
-  } finally {
-    closeSync(log)
+  for (const { batch: given, fromBroker } of source) {
+    const read = given.header.isControl ? NO_RECORDS : readRecords(given, maxDecompressedBytes)
+    const batch = fromBroker ? given : withTrueMaxTimestamp(given, read)
+    const { baseOffset, lastOffset, crc, maxTimestamp } = batch.header
+    if (batch !== given) maxTimestamps.set(baseOffset, maxTimestamp)
+    const isUnread = read instanceof MillraceError
+    if (isUnread) notIndexed.push({ baseOffset, lastOffset, reason: read.message })
+    const records = isUnread ? NO_RECORDS : read
+    tally.add(batch, records)
+    for (const record of records) search.add(record)
+    batches.push({ baseOffset, lastOffset, crc })
   }
+  const filter = search.filter()
+  search.finish()
   const { counted, ...indexes } = tally.finish()
   const { clusterId, topic, topicId, partition, baseOffset, nextOffset, gaps, createdBy } = plan
   const manifest: SegmentManifest = {
@@ -133,17 +125,29 @@ function writeParts(
     ...{ clusterId, topic, topicId, partition, baseOffset, nextOffset },
     ...counted,
     gaps: [...gaps],
-    rewrittenByBroker,
+    rewrittenByBroker: [...maxTimestamps.keys()].map(baseOffset => ({ baseOffset, field: 'maxTimestamp' })),
     ...(notIndexed.length > 0 && { notIndexed }),
     createdBy
   }
-  return { manifest, ...indexes, filter, batches }
+  return { manifest, ...indexes, filter, batches, maxTimestamps }
+}
+
+/** The log's bytes, as they were counted. */
+function* logPieces(source: Iterable<SegmentBatch>, { batches, maxTimestamps }: WrittenParts): Generator<Buffer> {
+  let count = 0
+  for (const { batch: given } of source) {
+    const max = maxTimestamps.get(given.header.baseOffset)
+    const batch = max === undefined ? given : given.withMaxTimestamp(max)
+    const { baseOffset, crc } = batch.header
+    if (batches[count++]?.crc !== crc) throw new Error(`the batch at offset ${baseOffset} is another one now`)
+    yield batch.toWire()
+  }
 }
 
 function writeTar(
   baseOffset: number,
   { manifest, index, timeindex, txnindex, filter }: WrittenParts,
-  logFile: string,
+  log: TarSource,
   searchFile: string,
   tarFile: string
 ): { size: number; sha256: string } {
@@ -151,25 +155,16 @@ function writeTar(
   const tar = new GzipTarWriter(tarFile)
   try {
     tar.add(names.manifest, Buffer.from(`${JSON.stringify(manifest, null, 2)}\n`))
-    addFile(tar, names.log, logFile)
+    tar.add(names.log, log)
     tar.add(names.index, index)
     tar.add(names.timeindex, timeindex)
     tar.add(names.txnindex, txnindex)
-    addFile(tar, names.search, searchFile)
+    tar.add(names.search, filePieces(searchFile))
     tar.add(names.filter, filter)
     return tar.finish()
   } catch (error) {
     tar.close()
     throw error
-  }
-}
-
-function addFile(tar: GzipTarWriter, name: string, file: string): void {
-  const fd = openSync(file, 'r')
-  try {
-    tar.add(name, { fd, size: fstatSync(fd).size })
-  } finally {
-    closeSync(fd)
   }
 }
 

@@ -1,7 +1,8 @@
 // What only a folder store has: files that a crash leaves, a folder that is not there, a path that could lead out of it.
 
 import { spawn } from 'node:child_process'
-import { mkdir, readdir, readFile, stat, symlink, utimes, writeFile } from 'node:fs/promises'
+import { existsSync } from 'node:fs'
+import { mkdir, mkdtemp, readdir, readFile, rm, stat, symlink, utimes, writeFile } from 'node:fs/promises'
 import { join, relative } from 'node:path'
 import { createInterface } from 'node:readline'
 import { expect, test } from 'vitest'
@@ -19,6 +20,37 @@ test('keeps objects as plain files, and no temporary ones', async () => {
   await expect(store.putIfAbsent('wrong', Buffer.from('x'), sha256Of(Buffer.from('y')))).rejects.toThrow()
   expect(await readFile(join(folder.path, 'topic/0/object'), 'utf8')).toBe('body')
   expect(await readdir(join(folder.path, '.tmp'))).toEqual([])
+})
+
+test('a file on the same disk becomes the object without being written again', async () => {
+  await using folder = await tempFolder('store')
+  await using store = await openObjectStore(`file:${join(folder.path, 'store')}`)
+  const source = join(folder.path, 'segment')
+  await writeFile(source, 'body')
+  const sha256 = sha256Of(Buffer.from('body'))
+  expect(await store.putIfAbsent('object', { path: source }, sha256)).toBe('stored')
+  expect((await stat(join(folder.path, 'store/object'))).ino).toBe((await stat(source)).ino)
+  expect(await store.putIfAbsent('object', { path: source }, sha256)).toBe('stored')
+  await expect(store.putIfAbsent('wrong', { path: source }, sha256Of(Buffer.from('x')))).rejects.toThrow(/SHA-256/)
+  await rm(source)
+  expect((await store.get('object')).toString()).toBe('body')
+  expect(await readdir(join(folder.path, 'store/.tmp'))).toEqual([])
+})
+
+const OTHER_DISK = '/dev/shm'
+
+test.skipIf(!existsSync(OTHER_DISK))(`a file on another disk, as ${OTHER_DISK} is, is copied`, async () => {
+  await using folder = await tempFolder('store')
+  await using store = await openObjectStore(`file:${folder.path}`)
+  const away = await mkdtemp(join(OTHER_DISK, 'millrace-'))
+  try {
+    await writeFile(join(away, 'segment'), 'body')
+    const sha256 = sha256Of(Buffer.from('body'))
+    expect(await store.putIfAbsent('object', { path: join(away, 'segment') }, sha256)).toBe('stored')
+  } finally {
+    await rm(away, { recursive: true })
+  }
+  expect((await store.get('object')).toString()).toBe('body')
 })
 
 test('takes a relative folder from the working directory, and file:// URLs', async () => {

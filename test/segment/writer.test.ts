@@ -187,6 +187,23 @@ test('an error of the source leaves no file and no open database', async () => {
   expect(await readdir(folder.path)).toEqual(['segment.tar.gz'])
 })
 
+test('batches that are others when they are gone through again leave no file', async () => {
+  await using folder = await tempFolder('segment')
+  let times = 0
+  const source = (again: readonly CanonicalBatch[]) => ({
+    [Symbol.iterator]: () => captured(...(times++ % 2 === 0 ? [batch(0, 3), batch(3, 2)] : again)).values()
+  })
+  const file = join(folder.path, 'segment.tar.gz')
+  const write = (...again: CanonicalBatch[]) => writeSegment({ ...plan, nextOffset: 5 }, source(again), file)
+  const other = batch(3, 2, { partitionLeaderEpoch: 7, producerId: 9 })
+  expect(() => write(batch(0, 3), other)).toThrow('the batch at offset 3 is another one now')
+  expect(() => write(batch(0, 3))).toThrow(/log was to have \d+ bytes, and has \d+$/)
+  expect(() => write(batch(0, 3), batch(3, 2), batch(5, 2))).toThrow('the batch at offset 5 is another one now')
+  expect(await readdir(folder.path)).toEqual([])
+  write(batch(0, 3), batch(3, 2))
+  expect(await readdir(folder.path)).toEqual(['segment.tar.gz'])
+})
+
 test('a manifest is parsed strictly, and a later format by its number', async () => {
   const { manifest } = await write({ nextOffset: 3 }, captured(batch(0, 3)))
   const parse = (changes: object) => () => parseManifest(JSON.stringify({ ...manifest, ...changes }), 'some/segment')

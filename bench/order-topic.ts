@@ -11,7 +11,10 @@ export async function produce({ bootstrap }: KafkaCluster, worker: Worker, topic
   await kcat(['-P', '-b', worker.bootstrap, '-t', topic, ...settings, '-K', '\t', '-l', file])
 }
 
-export async function flushed(worker: Worker, topic: string): Promise<void> {
-  const { code, stderr } = await worker.command(['flush', '--topic', topic, '--timeout', '5m'], { timeout: 300_000 })
-  if (code !== 0) throw new Error(`flush: ${stderr}`)
+/** Through HTTP: the command's own start would take a processor meanwhile. */
+export async function flushed({ httpUrl }: Worker, topic: string): Promise<void> {
+  const body = JSON.stringify({ topic, timeoutMs: 300_000 })
+  const headers = { 'content-type': 'application/json' }
+  const answer = await fetch(`${httpUrl}/v1/flush`, { method: 'POST', headers, body })
+  if (!answer.ok) throw new Error(`flush: ${await answer.text()}`)
 }

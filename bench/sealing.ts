@@ -58,6 +58,7 @@ export async function run(): Promise<Figure[]> {
       if (builtAt > (began + performance.now()) / 2) beside.push(waits)
     }
     await building
+    alone.push(await steady())
   }
   return (['p50', 'p99'] as const).flatMap(what => {
     const name = `8 producers of 16 KiB every 40 ms: ${what}`

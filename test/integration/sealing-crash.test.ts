@@ -22,7 +22,6 @@ describeWith(['kafka', 'kafka-files'], 'a worker that is killed while it seals',
 
   /** Where a step can be seen: the folder, and what appears in it. */
   const steps: [step: string, folder: () => string, name: RegExp][] = [
-    ['writes the log', () => dataPath(worker(), 'building'), /\.log\.tmp$/],
     ['writes the search index', () => dataPath(worker(), 'building'), /\.search\.tmp$/],
     ['writes the tar', () => dataPath(worker(), 'building'), /\.tar\.gz\.tmp$/],
     ['has built the segment', () => dataPath(worker(), 'building'), /\.tar\.gz$/],

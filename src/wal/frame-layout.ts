@@ -1,7 +1,7 @@
-// Lays out all frames of one append in one buffer, for the WAL thread to read: the one copy that a batch goes through.
+// Lays out all frames of one append in one region of memory, for the WAL thread to read: the one copy that a batch goes through.
 import { isMillraceError, MillraceError } from '../errors.ts'
-import type { BufferPool } from './buffer-pool.ts'
 import { batchFrameBytes, layBatchFrame, sealBatchFrame, streamPrefix } from './frame.ts'
+import type { FrameMemory, Region } from './frame-memory.ts'
 import type { CapturedBatch, FrameRef } from './messages.ts'
 import type { StreamKey } from './stream.ts'
 import { streamId } from './stream.ts'
@@ -10,26 +10,26 @@ import { streamId } from './stream.ts'
 export function layFrames(
   batches: readonly CapturedBatch[],
   numbers: StreamNumbers,
-  pool: BufferPool
-): { frames: SharedArrayBuffer; bytes: number; refs: FrameRef[] } {
+  memory: FrameMemory
+): { region: Region; bytes: number; refs: FrameRef[] } {
   const streams = batches.map(batch => numbers.get(batch.stream))
   const sizes = batches.map((batch, i) => batchFrameBytes(streams[i]!.prefix, batch))
   const bytes = sizes.reduce((sum, size) => sum + size, 0)
-  const frames = pool.take(bytes)
+  const region = memory.take(bytes)
   try {
-    let start = 0
+    let { start } = region
     const refs = batches.map((batch, i): FrameRef => {
       const { number, prefix } = streams[i]!
       const end = start + sizes[i]!
-      const { begin, crc } = layFrame(Buffer.from(frames, start, sizes[i]!), prefix, batch)
+      const { begin, crc } = layFrame(Buffer.from(region.memory, start, sizes[i]!), prefix, batch)
       const { baseOffset, lastOffset, flags } = batch
       const ref = { stream: number, start, batch: start + begin, end, baseOffset, lastOffset, crc, flags }
       start = end
       return ref
     })
-    return { frames, bytes, refs }
+    return { region, bytes, refs }
   } catch (error) {
-    pool.give(frames)
+    memory.give(region)
     throw error
   }
 }

@@ -26,7 +26,7 @@ export interface CapturedBatch {
   readonly chunks: readonly Uint8Array[]
 }
 
-/** Where one frame lies in an append's buffer, and what its row says of it. */
+/** Where one frame lies in its append's memory, and what its row says of it. */
 export interface FrameRef {
   readonly stream: number
   readonly start: number
@@ -43,12 +43,13 @@ export interface FrameRef {
 export interface AppendRequest {
   readonly kind: 'append'
   readonly id: number
-  /** All frames of the call, the sender's again when it has heard of the outcome. */
-  readonly frames: SharedArrayBuffer
-  /** As many bytes of it are frames. */
+  /** The slab in which all frames of the call lie; they are the sender's again when it has heard of the outcome. */
+  readonly slab: number
+  /** As many bytes as they have together. */
   readonly bytes: number
   readonly refs: readonly FrameRef[]
-  /** Streams that the thread has not heard of: their numbers are the places in one list that both sides keep. */
+  /** Slabs and streams that the thread has not heard of: their numbers are the places in a list that both sides keep. */
+  readonly slabs: readonly SharedArrayBuffer[]
   readonly streams: readonly StreamKey[]
   /** Store also what is there already. */
   readonly keepRepeats: boolean

@@ -73,13 +73,13 @@ export class WalStore {
     return { file: this.#last.file, bytesOnDisk: this.#last.bytes }
   }
 
-  /** Stores the frames in one commit and returns the rows that are new. After a throw the file takes no more. */
-  commit(appends: readonly AppendRequest[]): StoredRow[] {
+  /** Stores frames that lie in slabs in one commit and returns the rows that are new. After a throw the file takes no more. */
+  commit(appends: readonly AppendRequest[], slabs: readonly SharedArrayBuffer[]): StoredRow[] {
     const fresh = new NewFrames()
-    for (const { frames, refs, keepRepeats } of appends) {
+    for (const { slab, refs, keepRepeats } of appends) {
       for (const ref of refs) {
         if (!keepRepeats && (fresh.has(ref) || this.#has(ref))) continue
-        fresh.add({ ref, bytes: Buffer.from(frames, ref.start, ref.end - ref.start) })
+        fresh.add({ ref, bytes: Buffer.from(slabs[slab]!, ref.start, ref.end - ref.start) })
       }
     }
     return fresh.all.length === 0 ? [] : this.#write([{ appendedMs: Date.now(), frames: fresh.all }])

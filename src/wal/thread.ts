@@ -24,6 +24,7 @@ const report = (message: Report, handedOver: ArrayBuffer[] = []) => port.postMes
 class WalThread {
   readonly #store: WalStore
   readonly #lock: FolderLock
+  readonly #slabs: SharedArrayBuffer[] = []
   #queue: AppendRequest[] = []
   /** Set from a failed write until a new file is open, as is the timer that tries to open one. */
   #failing = false
@@ -67,6 +68,7 @@ class WalThread {
 
   #enqueue(request: AppendRequest): void {
     for (const key of request.streams) this.#store.streams.numberOf(key)
+    this.#slabs.push(...request.slabs)
     const error = this.#refusal(request)
     if (error !== undefined) {
       report({ kind: 'refused', appends: [request.id], error })
@@ -97,7 +99,7 @@ class WalThread {
     if (group.length === 0) return // a failure has emptied the queue
     try {
       const began = performance.now()
-      const rows = this.#store.commit(group)
+      const rows = this.#store.commit(group, this.#slabs)
       const ms = performance.now() - began
       report({
         kind: 'committed',

@@ -1,10 +1,11 @@
 // What the WAL thread has been asked for and has not answered yet, and the memory that it is still reading.
 import type { MillraceError } from '../errors.ts'
-import { BufferPool } from './buffer-pool.ts'
+import type { Region } from './frame-memory.ts'
+import { FrameMemory } from './frame-memory.ts'
 
 interface Waiting {
   readonly bytes: number
-  readonly frames: SharedArrayBuffer | undefined
+  readonly region: Region | undefined
   /** On the clock of `performance.now`. */
   readonly since: number
   resolve(): void
@@ -12,7 +13,7 @@ interface Waiting {
 }
 
 export class WaitingAppends {
-  readonly pool = new BufferPool()
+  readonly memory = new FrameMemory()
   readonly #waiting = new Map<number, Waiting>()
   #nextId = 1
   #bytes = 0
@@ -34,11 +35,11 @@ export class WaitingAppends {
     return oldest === undefined ? 0 : performance.now() - oldest.since
   }
 
-  /** `frames` goes back to the pool when `done` is settled. */
-  add(bytes: number, frames?: SharedArrayBuffer): { id: number; done: Promise<void> } {
+  /** The region is given back when `done` is settled. */
+  add(bytes: number, region?: Region): { id: number; done: Promise<void> } {
     const id = this.#nextId++
     const { promise: done, resolve, reject } = Promise.withResolvers<void>()
-    this.#waiting.set(id, { bytes, frames, since: performance.now(), resolve, reject })
+    this.#waiting.set(id, { bytes, region, since: performance.now(), resolve, reject })
     this.#bytes += bytes
     return { id, done }
   }
@@ -70,7 +71,7 @@ export class WaitingAppends {
     const waiting = this.#waiting.get(id)!
     this.#waiting.delete(id)
     this.#bytes -= waiting.bytes
-    if (waiting.frames !== undefined) this.pool.give(waiting.frames)
+    if (waiting.region !== undefined) this.memory.give(waiting.region)
     return waiting
   }
 }

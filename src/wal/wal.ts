@@ -115,10 +115,12 @@ export class Wal implements AsyncDisposable {
       this.#waiting.countRefusal()
       throw refusal
     }
-    const { frames, bytes, refs } = layFrames(batches, this.#streams, this.#waiting.pool)
-    const { id, done } = this.#waiting.add(bytes, frames)
-    const [streams, failuresHeard] = [this.#streams.takeNew(), this.#failuresHeard]
-    this.#send({ kind: 'append', id, frames, bytes, refs, streams, keepRepeats, beyondLimit, failuresHeard })
+    const { memory } = this.#waiting
+    const { region, bytes, refs } = layFrames(batches, this.#streams, memory)
+    const { id, done } = this.#waiting.add(bytes, region)
+    const [slabs, streams, failuresHeard] = [memory.takeNew(), this.#streams.takeNew(), this.#failuresHeard]
+    const { slab } = region
+    this.#send({ kind: 'append', id, slab, bytes, refs, slabs, streams, keepRepeats, beyondLimit, failuresHeard })
     return done
   }
 

@@ -10,6 +10,8 @@ import { writeSegment } from '../segment/writer.ts'
 import { FrameFlag, WalRecord } from '../wal/frame.ts'
 import type { WalEntry } from '../wal/reader.ts'
 import { WalReader } from '../wal/reader.ts'
+import type { TakeMemory } from '../wal/reused-memory.ts'
+import { reusedMemory } from '../wal/reused-memory.ts'
 import type { StreamKey } from '../wal/stream.ts'
 
 /** What tells two forms of one batch from two batches. */
@@ -51,6 +53,7 @@ const CLOSE_DELETED_MS = 1000
 lowerThreadPriority(ThreadPriority.BELOW_NORMAL)
 const { walDirectory, maxDecompressedBytes } = workerData as SealThreadData
 const reader = WalReader.open(walDirectory)
+const batchMemory = reusedMemory()
 setInterval(() => reader.closeDeleted(), CLOSE_DELETED_MS)
 
 const calls: SealCalls = {
@@ -77,13 +80,16 @@ const calls: SealCalls = {
     })
 }
 
+/** Each batch is done with when the next is asked for. */
 function* batches(rows: readonly WalEntry[]): Generator<SegmentBatch> {
-  for (const row of rows) yield { batch: readBatch(row), fromBroker: (row.flags & FrameFlag.FETCHED) !== 0 }
+  for (const row of rows) {
+    yield { batch: readBatch(row, batchMemory), fromBroker: (row.flags & FrameFlag.FETCHED) !== 0 }
+  }
 }
 
 /** Throws WAL_CORRUPT, BATCH_CORRUPT. */
-function readBatch(row: WalEntry): CanonicalBatch {
-  const batch = WalRecord.toCanonical(reader.read(row))
+function readBatch(row: WalEntry, memory?: TakeMemory): CanonicalBatch {
+  const batch = WalRecord.toCanonical(reader.read(row, memory))
   if (batch === null) throw new MillraceError('WAL_CORRUPT', `a single record lies among batches, at ${row.baseOffset}`)
   return batch
 }

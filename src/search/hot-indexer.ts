@@ -5,6 +5,7 @@ import { messageOf } from '../errors.ts'
 import { freeBytes } from '../wal/disk-reserve.ts'
 import type { FollowedFile } from '../wal/follower.ts'
 import { WalFollower } from '../wal/follower.ts'
+import { reusedMemory } from '../wal/reused-memory.ts'
 import type { WalEntry } from '../wal/rows.ts'
 import { readFrame } from '../wal/rows.ts'
 import type { WalFile } from '../wal/wal-file.ts'
@@ -42,6 +43,7 @@ export class HotIndexer implements Disposable {
   readonly #follower: WalFollower
   readonly #writers = new Map<number, HotIndexWriter>()
   readonly #failures = new Map<number, number>()
+  readonly #memory = reusedMemory()
   /** Files before this one get no index: theirs had to give way. */
   #first = 0
   #files: readonly FollowedFile[] = []
@@ -114,7 +116,7 @@ export class HotIndexer implements Disposable {
   /** Null where a search has to look itself, if only to see that there is nothing to be read. */
   #recordsOf(read: WalFile, entry: WalEntry) {
     if (entry.lastOffset - entry.baseOffset >= FRAME_ROWS) return null
-    return hotRecords(() => readFrame(read, entry), this.#options.maxDecompressedBytes).records
+    return hotRecords(() => readFrame(read, entry, this.#memory), this.#options.maxDecompressedBytes).records
   }
 
   #hasToGiveWay(): boolean {

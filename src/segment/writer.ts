@@ -55,9 +55,9 @@ export function memberNames(baseOffset: number) {
 
 /**
  * Writes the segment to `file`, which appears there whole and durable or not at all. The same plan, batches and limit give the
- * same bytes. The batches are gone through twice, and have to be the same both times. A batch whose records cannot be read,
- * because it grows beyond `maxDecompressedBytes` or for another reason, is stored as it is and listed as not indexed. Throws
- * SEGMENT_CORRUPT when batches and gaps do not cover the planned range.
+ * same bytes. The batches are gone through twice, and have to be the same both times; each is done with when the next is asked
+ * for. A batch whose records cannot be read, because it grows beyond `maxDecompressedBytes` or for another reason, is stored as
+ * it is and listed as not indexed. Throws SEGMENT_CORRUPT when batches and gaps do not cover the planned range.
  */
 export function writeSegment(
   plan: SegmentPlan,

@@ -7,6 +7,7 @@ import { listFiles, walPath } from './files.ts'
 import type { WalRecord } from './frame.ts'
 import { HeadReader } from './frame-head.ts'
 import { cutShort, provenEnds } from './recovery.ts'
+import type { TakeMemory } from './reused-memory.ts'
 import type { FrameCheck, WalEntry } from './rows.ts'
 import { readEntry, readFrame, scanRows } from './rows.ts'
 import type { StreamKey } from './stream.ts'
@@ -85,12 +86,12 @@ export class WalReader implements Disposable {
   }
 
   /**
-   * Reads a frame and checks it. Works for entries of files deleted since, until the next look at the folder.
+   * Reads a frame into memory and checks it. Works for entries of files deleted since, until the next look at the folder.
    * Throws WAL_CORRUPT that names the file and the frame, OBJECT_MISSING when the file is gone: the archive or a newer file holds it then.
    */
-  read(entry: WalEntry): WalRecord {
+  read(entry: WalEntry, memory?: TakeMemory): WalRecord {
     const open = this.#open.get(entry.file) ?? this.#tryOpen(entry.file)
-    if (open !== undefined) return readFrame(open.read, entry)
+    if (open !== undefined) return readFrame(open.read, entry, memory)
     throw new MillraceError('OBJECT_MISSING', `${walPath(this.#directory, entry.file)} has been deleted`, {
       hint: 'Its batches were archived, or copied to a newer file: look for them again.'
     })

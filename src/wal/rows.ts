@@ -6,8 +6,8 @@ import { BATCH_HEADER_BYTES } from '../kafka/batch.ts'
 import { BATCH_CRC_START, FRAME_HEADER_BYTES, frameSize, WalRecord } from './frame.ts'
 import type { HeadReader } from './frame-head.ts'
 import { HEAD_BYTES } from './frame-head.ts'
+import type { TakeMemory } from './reused-memory.ts'
 import type { StreamKey } from './stream.ts'
-import { streamId } from './stream.ts'
 import type { FramePlace, WalFile } from './wal-file.ts'
 
 /** What is known of a frame without reading it. */
@@ -113,16 +113,15 @@ export function readEntry(
   return { file: file.file, id, position, ...head, appendedMs }
 }
 
-/** Reads the frame of an entry and checks it, `key` too where it is known. Throws WAL_CORRUPT that names file and frame. */
-export function readFrame(file: WalFile, entry: WalEntry, key?: StreamKey): WalRecord {
+/** Reads the frame of an entry into memory and checks it. Throws WAL_CORRUPT that names file and frame. */
+export function readFrame(file: WalFile, entry: WalEntry, memory?: TakeMemory): WalRecord {
   const where = `${file.path}: frame ${entry.id}, at byte ${entry.position}`
-  const record = WalRecord.decode(file.frameAt(entry.position), where)
+  const record = WalRecord.decode(file.frameAt(entry.position, memory), where)
   const offset = record.version === 2 ? record.baseOffset : record.offset
   const isOurs =
     offset === entry.baseOffset &&
     record.flags === entry.flags &&
-    (record.version === 1 || (record.lastOffset === entry.lastOffset && record.batch.length === entry.bytes)) &&
-    (key === undefined || streamId(record.stream) === streamId(key))
+    (record.version === 1 || (record.lastOffset === entry.lastOffset && record.batch.length === entry.bytes))
   if (isOurs) return record
   const { topic, partition } = record.stream
   throw new MillraceError('WAL_CORRUPT', `${where} is another one, of ${topic}-${partition} at offset ${offset}`)

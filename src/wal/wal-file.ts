@@ -13,6 +13,7 @@ import {
   MARK_START_BYTES,
   markBytes
 } from './layout.ts'
+import type { TakeMemory } from './reused-memory.ts'
 
 /** A frame where it lies; nothing is known yet of whether its bytes are sound. */
 export interface FramePlace {
@@ -77,13 +78,13 @@ export class WalFile implements Disposable {
   }
 
   /** The frame that begins at `position`, whole; nothing but its length is checked. Throws WAL_CORRUPT when the file is too short. */
-  frameAt(position: number): Buffer {
-    return this.read(position, frameSize(this.read(position, FRAME_HEADER_BYTES)))
+  frameAt(position: number, memory?: TakeMemory): Buffer {
+    return this.read(position, frameSize(this.read(position, FRAME_HEADER_BYTES)), memory)
   }
 
   /** Throws WAL_CORRUPT when the file is too short. */
-  read(position: number, length: number): Buffer {
-    const bytes = this.#readUpTo(position, length)
+  read(position: number, length: number, memory?: TakeMemory): Buffer {
+    const bytes = this.#readUpTo(position, length, memory)
     if (bytes.length === length) return bytes
     throw new MillraceError(
       'WAL_CORRUPT',
@@ -105,8 +106,8 @@ export class WalFile implements Disposable {
     return this.read(position, length) // which throws
   }
 
-  #readUpTo(position: number, length: number): Buffer {
-    const bytes = Buffer.allocUnsafe(length)
+  #readUpTo(position: number, length: number, memory: TakeMemory = Buffer.allocUnsafe): Buffer {
+    const bytes = memory(length)
     let done = 0
     while (done < length) {
       const count = this.#readOrZeros(bytes, done, position + done)

@@ -20,7 +20,7 @@ export interface Region {
   readonly start: number
 }
 
-/** Nothing is ever let go of: there are as many slabs as were in use at once. */
+/** Nothing is ever let go of: what appends took at their peak stays, in slabs that may be partly empty. */
 export class FrameMemory {
   readonly #slabs: Slab[] = []
   /** Those of which nothing is used, the latest last: that one is most likely still in a processor's cache. */

@@ -105,13 +105,19 @@ export class Answers {
     }
   }
 
+  /** Frees a request's memory, which would otherwise wait, with 64 MB of other requests', for V8 to mark the heap. */
+  #giveBack(memory: readonly ArrayBuffer[]): void {
+    if (this.#link.broker.writableLength > 0) return // an answer that came too early: some of it may still have to go out
+    for (const buffer of memory) buffer.transfer(0)
+  }
+
   /** Makes the client's answer of the broker's; for Produce that means to hold it until the batches are durable. */
   async #settle(exchange: Exchange, frame: Buffer): Promise<void> {
     const { key, version, produce } = exchange
     const { context, send } = this.#link
     const { nodes, ids } = context
     const answer = produce
-      ? await settleProduce({ ...exchange, produce }, frame, context)
+      ? await settleProduce({ ...exchange, produce }, frame, context, () => this.#giveBack(exchange.memory))
       : await rewrite(key, version, frame, { nodes, onTopics: topics => ids.learn(topics) })
     send(exchange, [answer])
   }

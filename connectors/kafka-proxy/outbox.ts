@@ -10,6 +10,8 @@ export interface Exchange {
   readonly version: number
   readonly correlationId: number
   readonly produce: ProduceRequest | null
+  /** Of a Produce request, the memory that it lies in and nothing else does. */
+  readonly memory: readonly ArrayBuffer[]
   /** When its first byte went on, by `performance.now()`. */
   readonly sentAt: number
   /** Bytes of the budget that the request holds until its response has gone. */

@@ -20,11 +20,16 @@ import { isOffered } from './versions.ts'
 /** What has to come of a request within request.read.timeout.ms, unless it ends before: Kafka's clients give up as early. */
 const LEAST_PROGRESS = 1024 * 1024
 
+/** Less is found soon enough: V8 looks at what is young whenever some MB of objects have come. */
+const LEAST_GIVEN_BACK = 4096
+
 export class Requests {
   readonly #link: Link
   readonly #frames: FrameSplitter
   /** Request bytes that wait for the budget. */
   #stalled: Buffer | null = null
+  /** What is being passed on, as it was read. */
+  #passing: Buffer | null = null
   /** Bytes of the budget that the request holds which is coming in. */
   #arriving = 0
   #ended = false
@@ -88,9 +93,11 @@ export class Requests {
   #pass(data: Buffer): void {
     const { broker, outbox } = this.#link
     if (broker.readableEnded || broker.destroyed) return // it can go nowhere
+    this.#passing = data
     broker.cork()
     const rest = this.#frames.push(data)
     broker.uncork()
+    this.#passing = null
     if (rest !== null) {
       this.#stalled = rest
       this.#pause('budget')
@@ -134,6 +141,7 @@ export class Requests {
     let version = 0
     let correlationId = 0
     let kept: Buffer[] | null = null
+    let memory: ArrayBuffer[] = []
     let forward = true
     let sentAt = 0
     return {
@@ -150,17 +158,19 @@ export class Requests {
         if (isProduce && !budget.take(size, this.#retry)) return false
         this.#arriving = isProduce ? size : 0
         kept = isProduce ? [] : null
+        memory = []
         forward = !refused && !(isProduce && source.captureFault() !== null)
         return true
       },
       data: chunk => {
         kept?.push(chunk)
+        if (kept !== null && this.#isAllThatWasRead(chunk)) memory.push(chunk.buffer)
         if (forward) this.#forward(chunk)
       },
       end: () => {
         this.#progress += LEAST_PROGRESS
         figures.requests.add(key, version)
-        const exchange = { key, version, correlationId, sentAt, reserved: this.#arriving }
+        const exchange = { key, version, correlationId, sentAt, reserved: this.#arriving, memory }
         if (kept !== null) {
           const produce = scanProduceRequest(kept, version)
           this.#arriving = 0
@@ -170,6 +180,16 @@ export class Requests {
         kept = null
       }
     }
+  }
+
+  /**
+   * Whether nothing else lies in the memory of a chunk, and it is worth giving back. What TLS decrypts, as many small buffers,
+   * is cut from memory that others have a part of (Node's Buffer pool), none of which is more than half of it.
+   */
+  #isAllThatWasRead(chunk: Buffer): chunk is Buffer<ArrayBuffer> {
+    const read = this.#passing
+    if (read === null || chunk.length < LEAST_GIVEN_BACK) return false
+    return chunk.buffer === read.buffer && chunk.length === read.length && 2 * read.length > read.buffer.byteLength
   }
 
   #forward(chunk: Buffer): void {

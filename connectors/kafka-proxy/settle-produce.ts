@@ -29,13 +29,14 @@ const HOLD_SHARE_OF_TIMEOUT = 2 / 3
 const PASS_AFTER_MS = 1_000
 
 /**
- * Takes the broker's answer frame and gives the one for the client, untouched where nothing has to be changed.
- * Throws WIRE_CORRUPT for an answer that cannot be read.
+ * Takes the broker's answer frame and gives the one for the client, untouched where nothing has to be changed. Calls `onCopied`
+ * when the request's bytes are not used any more. Throws WIRE_CORRUPT for an answer that cannot be read.
  */
 export async function settleProduce(
   { produce: request, version, sentAt }: Exchange & { produce: ProduceRequest },
   frame: Buffer,
-  { source, ids, selection, nodes, figures, passed }: SettleContext
+  { source, ids, selection, nodes, figures, passed }: SettleContext,
+  onCopied: () => void
 ): Promise<Buffer> {
   const api = messages.produce
   const answer = api.response.decode(frame, version, responseBodyStart(frame, api, version))
@@ -47,7 +48,9 @@ export async function settleProduce(
   try {
     const capture = async () => {
       const { batches, unnamed } = await acceptedBatches(request, answer, source.clusterId, ids, selection, sentAt)
-      if (batches.length > 0) await source.capture(batches)
+      const captured = batches.length > 0 && source.capture(batches)
+      onCopied()
+      await captured
       return unnamed
     }
     const unnamed = await within(capture(), holdMs)

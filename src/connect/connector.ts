@@ -24,7 +24,7 @@ export interface SourceContext {
   readonly cluster: Cluster
   /**
    * Makes batches durable in the WAL. A source may tell a producer "yes" only after this has resolved; a rejection means
-   * that nothing of the call may be called durable.
+   * that nothing of the call may be called durable. The batches' chunks are not used after the call has returned.
    */
   capture(batches: readonly CapturedBatch[]): Promise<void>
   /** Why a source may let nothing in at the moment, because the WAL takes nothing; null while it may. */

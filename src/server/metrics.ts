@@ -151,11 +151,14 @@ export function countedCapture(
   metrics.show('millrace_captured_records_total', () => captured.records, { connector })
   metrics.show('millrace_captured_bytes_total', () => captured.bytes, { connector })
   return async batches => {
-    await capture(batches)
-    captured.batches += batches.length
+    let [records, bytes] = [0, 0]
     for (const { recordCount, chunks } of batches) {
-      captured.records += recordCount
-      for (const chunk of chunks) captured.bytes += chunk.length
+      records += recordCount
+      for (const chunk of chunks) bytes += chunk.length
     }
+    await capture(batches) // which may be the end of the chunks
+    captured.batches += batches.length
+    captured.records += records
+    captured.bytes += bytes
   }
 }

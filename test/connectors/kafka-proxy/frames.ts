@@ -60,6 +60,21 @@ export function answerTo<A extends Api>(
   return responseFrame(api, version, frame.readInt32BE(8), api.response.encode(body, version))
 }
 
+export interface Outcome {
+  readonly topic: string
+  readonly errorCode?: number
+  readonly baseOffset?: number
+}
+
+/** The broker's answer to a Produce request for partition 0 of each topic. */
+export const answerProduce = (frame: Buffer, outcomes: readonly Outcome[] = [{ topic: 'orders' }]): Buffer =>
+  answerTo(produce, frame, {
+    responses: outcomes.map(({ topic, errorCode = 0, baseOffset = 5 }) => ({
+      name: topic,
+      partitionResponses: [{ index: 0, errorCode, baseOffset }]
+    }))
+  })
+
 /** Decodes an answer's body. */
 export function read<A extends Api>(api: A, version: number, frame: Buffer): ResponseOf<A> {
   return api.response.decode(frame, version, responseBodyStart(frame, api, version)) as ResponseOf<A>

@@ -145,8 +145,10 @@ export async function startHarness({
     tls: brokerTls?.client,
     clusterId: 'test-cluster',
     cluster,
-    capture: batches => {
+    capture: given => {
       const { promise, resolve, reject } = Promise.withResolvers<void>()
+      // A copy, as the WAL makes one: the chunks are the proxy's again when this returns.
+      const batches = given.map(({ chunks, ...batch }) => ({ ...batch, chunks: [Buffer.concat(chunks)] }))
       captures.push({ batches, resolve, reject })
       return promise
     },

@@ -4,7 +4,7 @@ import { MillraceError } from '../../../src/errors.ts'
 import * as messages from '../../../src/kafka/messages.ts'
 import { until } from '../../support/until.ts'
 import type { ProduceOptions } from './frames.ts'
-import { answerTo, produceFrame, read, request } from './frames.ts'
+import { answerProduce, answerTo, produceFrame, read, request } from './frames.ts'
 import type { CaptureCall, Harness } from './harness.ts'
 import { startHarness, topicIds } from './harness.ts'
 
@@ -16,21 +16,6 @@ const ask = (correlationId: number) =>
     topics: [{ name: 'orders', partitions: [{ partitionIndex: 0, timestamp: -1 }] }]
   })
 const answerAsk = (frame: Buffer) => answerTo(listOffsets, frame, { topics: [] })
-
-interface Outcome {
-  readonly topic: string
-  readonly errorCode?: number
-  readonly baseOffset?: number
-}
-
-/** The broker's answer to a Produce request for partition 0 of each topic. */
-const answerProduce = (frame: Buffer, outcomes: Outcome[] = [{ topic: 'orders' }]) =>
-  answerTo(produce, frame, {
-    responses: outcomes.map(({ topic, errorCode = 0, baseOffset = 5 }) => ({
-      name: topic,
-      partitionResponses: [{ index: 0, errorCode, baseOffset }]
-    }))
-  })
 
 /** Error codes by topic of an answer in version 12. */
 const errorsOf = (frame: Buffer) =>
@@ -173,6 +158,27 @@ describe('capture', () => {
     expect(sent.includes(batch)).toBe(true)
     call.resolve()
     expect(await client.next()).toEqual(answerProduce(sent, [{ topic: 'orders', baseOffset: 1234 }]))
+  })
+
+  test('leaves the bytes alone that a broker which answers too early has not taken yet', async () => {
+    const harness = await startHarness()
+    const { client, broker } = await harness.connect()
+    broker.socket.pause()
+    const sent: Buffer[] = []
+    const counted = (name: string, label: string) => async () =>
+      (await harness.metric(`millrace_proxy_${name}`, label))!
+    const read = counted('requests_total', ',api="Produce",version="12"')
+    const paused = counted('reads_paused_total', ',waiting_for="broker"')
+    while ((await paused()) === 0) {
+      const frame = produceFrame({ correlationId: sent.length, size: 60_000 }) // one read of the proxy's
+      sent.push(frame)
+      client.send(frame)
+      await until(async () => (await read()) === sent.length, { what: 'the request to be read', interval: 1 })
+    }
+    broker.send(...sent.map(frame => answerProduce(frame)))
+    await until(() => harness.captures.length === sent.length, { what: 'all captures', interval: 1 })
+    broker.socket.resume()
+    for (const frame of sent) expect((await broker.next()).equals(frame)).toBe(true)
   })
 
   test('that fails turns the answer of captured partitions into error 20, and no other', async () => {

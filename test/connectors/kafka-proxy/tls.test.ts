@@ -9,7 +9,7 @@ import { tlsOptions } from '../../../src/kafka/tls.ts'
 import { runToEnd } from '../../support/child.ts'
 import { tempFolder } from '../../support/temp.ts'
 import { until } from '../../support/until.ts'
-import { produceFrame } from './frames.ts'
+import { answerProduce, produceFrame } from './frames.ts'
 import type { End, HarnessOptions } from './harness.ts'
 import { startHarness } from './harness.ts'
 import { answerAsk, ask, listener, roundTrip, secure, trusting, useCertificates, warned } from './tls-clients.ts'
@@ -37,6 +37,22 @@ describe('towards clients', () => {
     await end.end()
     await broker.end()
     await until(async () => (await harness.metric('millrace_proxy_connections')) === 0, { what: 'none is left' })
+  })
+
+  test('captures two Produce requests that lie in one piece of memory, the second when the first is copied', async () => {
+    const harness = await startHarness({ options: listener(certificates()) })
+    const end = await secure(harness, trusting(certificates()))
+    const broker = await harness.accepted()
+    const frames = [40_000, 15_000].map((size, correlationId) => produceFrame({ correlationId, size }))
+    end.send(...frames)
+    for (const frame of frames) {
+      expect((await broker.next()).equals(frame)).toBe(true)
+      broker.send(answerProduce(frame))
+    }
+    await until(() => harness.captures.length === 2, { what: 'both captures', interval: 1 })
+    const captured = harness.captures.map(({ batches }) => batches[0]!.chunks[0]!)
+    for (const [i, frame] of frames.entries())
+      expect(frame.subarray(-captured[i]!.length - 3, -3).equals(captured[i]!)).toBe(true)
   })
 
   test('shows the certificate of its keystore', async () => {

@@ -3,6 +3,7 @@
 import { promisify } from 'node:util'
 import type { ZlibOptions } from 'node:zlib'
 import { crc32, deflateRawSync, inflateRaw, inflateRawSync } from 'node:zlib'
+import { giveBack } from '../give-back.ts'
 
 /** Deflate, no name, no time, fastest level, operating system unknown: the same bytes on every machine. */
 const HEADER = Buffer.from([0x1f, 0x8b, 0x08, 0, 0, 0, 0, 0, 0x04, 0xff])
@@ -20,11 +21,20 @@ export const MAX_RATIO = 1032
  */
 const LEVEL = 1
 
-export function compressMember(contents: Buffer): Buffer {
+/**
+ * More than deflate ever adds, so that all comes in one buffer (by default it is 16 KiB at a time), and as much as Node has in
+ * the pool from which it cuts small ones, so that this buffer is nobody else's.
+ */
+const DEFLATE_ROOM = 64 * 1024
+
+/** Gives `use` the member, in pieces; their memory is given back when it returns. */
+export function compressMember(contents: Buffer, use: (piece: Buffer) => void): void {
   const trailer = Buffer.alloc(TRAILER_BYTES)
   trailer.writeUInt32LE(crc32(contents), 0)
   trailer.writeUInt32LE(contents.length, 4)
-  return Buffer.concat([HEADER, deflateRawSync(contents, { level: LEVEL }), trailer])
+  const deflated = deflateRawSync(contents, { level: LEVEL, chunkSize: contents.length + DEFLATE_ROOM })
+  for (const piece of [HEADER, deflated, trailer]) use(piece)
+  giveBack(deflated)
 }
 
 /** What the member at the start of `data` holds, and its length. Undefined where it is cut off; throws RangeError where it is damaged. */

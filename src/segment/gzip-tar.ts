@@ -2,6 +2,7 @@
 // empty, carries a table of contents in its header's extra field. Any tar and gzip read it as an ordinary file.
 import { createHash } from 'node:crypto'
 import { closeSync, fdatasyncSync, fsyncSync, openSync, writeSync } from 'node:fs'
+import { giveBack } from '../give-back.ts'
 import { SYNC_BYTES } from '../sync-bytes.ts'
 import { compressMember } from './gzip-member.ts'
 import { TAR_BLOCK, TAR_END, tarHeader, tarPadding } from './tar-format.ts'
@@ -70,15 +71,17 @@ export class GzipTarWriter {
 
   /** Closes the file, also an unfinished one; again is fine. */
   close(): void {
-    if (!this.#closed) closeSync(this.#fd)
+    if (this.#closed) return
     this.#closed = true
+    closeSync(this.#fd)
+    giveBack(this.#chunk)
   }
 
   #writeMember(tarBytes: Buffer): void {
-    const member = compressMember(tarBytes)
-    this.#chunks.push({ compressed: member.length, size: tarBytes.length })
+    const start = this.#size
+    compressMember(tarBytes, piece => this.#write(piece))
+    this.#chunks.push({ compressed: this.#size - start, size: tarBytes.length })
     this.#tarSize += tarBytes.length
-    this.#write(member)
   }
 
   #write(bytes: Buffer): void {

@@ -1,5 +1,6 @@
 // Files that only a segment's writer reads.
 import { closeSync, openSync, readSync, rmSync, statSync, truncateSync } from 'node:fs'
+import { giveBack } from '../give-back.ts'
 
 /** A system frees so much within a millisecond. */
 const FREE_BYTES = 2 * 1024 * 1024
@@ -12,11 +13,12 @@ export function filePieces(file: string): { size: number; pieces: Iterable<Buffe
 
 function* pieces(file: string): Generator<Buffer> {
   const fd = openSync(file, 'r')
+  const piece = Buffer.allocUnsafe(READ_BYTES)
   try {
-    const piece = Buffer.allocUnsafe(READ_BYTES)
     for (let bytes = readSync(fd, piece); bytes > 0; bytes = readSync(fd, piece)) yield piece.subarray(0, bytes)
   } finally {
     closeSync(fd)
+    giveBack(piece)
   }
 }
 

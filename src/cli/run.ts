@@ -1,6 +1,7 @@
 // `millrace run`: the worker in the foreground, until it is told to stop.
 import { setFlagsFromString } from 'node:v8'
 import type { CommandModule } from 'yargs'
+import { watchHeap } from '../heap-watch.ts'
 import { startWorker } from '../worker.ts'
 import { configFlags, configuration } from './common.ts'
 import { inForeground, openLog } from './foreground.ts'
@@ -28,6 +29,9 @@ export const runCommand: CommandModule<object, RunFlags> = {
     // What passes through lies outside V8's heap, and each 64 MB of it makes V8 mark the heap. Done in steps, with helper
     // threads, that cost 45 % of the process's CPU at full rate; at once it takes 15 ms, and happens a third as often.
     setFlagsFromString('--no-incremental-marking')
+    watchHeap()
+    // For the threads that are started from here on: what they allocate dies at once.
+    setFlagsFromString('--max-semi-space-size=1')
     const loaded = configuration(flags)
     const logger = openLog(loaded.worker['log.level'])
     await inForeground(logger, async () => {

@@ -1,6 +1,7 @@
 // The thread that builds segments: it reads the WAL's files and writes segment files, away from the produce path.
 import { parentPort, workerData } from 'node:worker_threads'
 import { isMillraceError, MillraceError } from '../errors.ts'
+import { watchHeap } from '../heap-watch.ts'
 import type { CanonicalBatch } from '../kafka/batch.ts'
 import { readRecords } from '../kafka/read-records.ts'
 import { lowerThreadPriority, ThreadPriority } from '../low-priority.ts'
@@ -51,6 +52,7 @@ export interface SealThreadData {
 const CLOSE_DELETED_MS = 1000
 
 lowerThreadPriority(ThreadPriority.BELOW_NORMAL)
+watchHeap()
 const { walDirectory, maxDecompressedBytes } = workerData as SealThreadData
 const reader = WalReader.open(walDirectory)
 const batchMemory = reusedMemory()

@@ -2,6 +2,7 @@
 import { setTimeout as pause } from 'node:timers/promises'
 import { parentPort, workerData } from 'node:worker_threads'
 import { messageOf } from '../errors.ts'
+import { watchHeap } from '../heap-watch.ts'
 import { lowerThreadPriority, ThreadPriority } from '../low-priority.ts'
 import type { HotIndexerOptions } from './hot-indexer.ts'
 import { HotIndexer } from './hot-indexer.ts'
@@ -22,6 +23,7 @@ export type HotIndexAnswer = readonly number[]
 const LOOK_MS = 500
 
 lowerThreadPriority(ThreadPriority.LOWEST)
+watchHeap()
 const report = (message: HotIndexReport): void => parentPort!.postMessage(message)
 let lastWarning = ''
 const warn = (message: string): void => {

@@ -3,13 +3,14 @@
 
 import { readFileSync } from 'node:fs'
 import { open, readFile } from 'node:fs/promises'
-import { join } from 'node:path'
+import { join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import type { GuardedChild } from './child.ts'
 import { spawnGuarded } from './child.ts'
 import { until } from './until.ts'
 
-const main = fileURLToPath(new URL('../../src/main.ts', import.meta.url))
+/** MILLRACE_MAIN names another, such as `dist/src/main.js` once `npm run build` has made it. */
+const main = resolve(process.env['MILLRACE_MAIN'] ?? fileURLToPath(new URL('../../src/main.ts', import.meta.url)))
 const [, flags = ''] = /^#!.* node (.*)/.exec(readFileSync(main, 'utf8')) ?? []
 
 /** What Node is given to run the command line, as by the name `millrace`. */

@@ -99,22 +99,32 @@ function uncompressedBytes(data: Buffer, blocks: readonly Block[]): number {
 function blockBytes(block: Buffer): number {
   let total = 0
   let at = 0
-  // A length of 15 goes on in the bytes that follow, up to one that is not 255.
-  const length = (nibble: number): number => {
-    let sum = nibble
-    for (let byte = nibble === 15 ? 255 : 0; byte === 255; sum += byte) byte = block[at++] ?? 0
-    return sum
-  }
   while (at < block.length) {
-    const token = block[at++]!
-    const literals = length(token >> 4)
-    at += literals
+    const token = block[at]!
+    const literals = lengthAt(block, at + 1, token >> 4)
+    at += 1 + lengthBytes(literals) + literals
     total += literals
     if (at >= block.length) break // the last sequence has no match
     at += 2 // the match's offset
-    total += length(token & 0x0f) + 4
+    const beyond = lengthAt(block, at, token & 0x0f)
+    at += lengthBytes(beyond)
+    total += beyond + LEAST_MATCH
   }
   return total
+}
+
+const LEAST_MATCH = 4
+
+/** A length whose first 15 are in a token, and what is more in the bytes that follow, up to one that is not 255. */
+function lengthAt(block: Buffer, at: number, nibble: number): number {
+  let sum = nibble
+  for (let byte = nibble === 15 ? 255 : 0; byte === 255; sum += byte) byte = block[at++] ?? 0
+  return sum
+}
+
+/** How many bytes tell a length, beside the token. */
+function lengthBytes(length: number): number {
+  return length < 15 ? 0 : Math.floor((length - 15) / 255) + 1
 }
 
 /** Copies of so few bytes are quicker one by one. */
@@ -123,14 +133,10 @@ const FEW_BYTES = 32
 /** Decompresses a block behind what `output` has up to `at`, where its matches may lie. Returns its end there. */
 function unlz4Block(block: Buffer, output: Buffer, at: number): number {
   let from = 0
-  const length = (nibble: number): number => {
-    let sum = nibble
-    for (let byte = nibble === 15 ? 255 : 0; byte === 255; sum += byte) byte = block[from++] ?? 0
-    return sum
-  }
   while (from < block.length) {
-    const token = block[from++]!
-    const literals = length(token >> 4)
+    const token = block[from]!
+    const literals = lengthAt(block, from + 1, token >> 4)
+    from += 1 + lengthBytes(literals)
     if (literals > block.length - from || literals > output.length - at)
       throw corrupt('has a length that leaves its block')
     if (literals > FEW_BYTES) block.copy(output, at, from, from + literals)
@@ -141,7 +147,9 @@ function unlz4Block(block: Buffer, output: Buffer, at: number): number {
     if (from + 2 > block.length) throw corrupt('ends within an offset')
     const offset = block[from]! | (block[from + 1]! << 8)
     from += 2
-    const matched = length(token & 0x0f) + 4
+    const beyond = lengthAt(block, from, token & 0x0f)
+    from += lengthBytes(beyond)
+    const matched = beyond + LEAST_MATCH
     const source = at - offset
     if (offset === 0 || source < 0 || matched > output.length - at) throw corrupt('refers to what is not there')
     // What a match repeats may begin within it.

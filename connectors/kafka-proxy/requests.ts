@@ -183,8 +183,8 @@ export class Requests {
   }
 
   /**
-   * Whether nothing else lies in the memory of a chunk, and it is worth giving back. What TLS decrypts, as many small buffers,
-   * is cut from memory that others have a part of (Node's Buffer pool), none of which is more than half of it.
+   * Whether nothing else lies in the memory of a chunk, and it is worth giving back. Node cuts what TLS decrypts, and small
+   * buffers, from pieces of memory that others have a part of; none of them takes more than half of one.
    */
   #isAllThatWasRead(chunk: Buffer): chunk is Buffer<ArrayBuffer> {
     const read = this.#passing

@@ -115,7 +115,10 @@ function blockBytes(block: Buffer): number {
 
 const LEAST_MATCH = 4
 
-/** A length whose first 15 are in a token, and what is more in the bytes that follow, up to one that is not 255. */
+/**
+ * A length whose first 15 are in a token, and what is more in the bytes that follow, up to one that is not 255. A closure that moved
+ * the position on would be simpler, and was miscompiled by V8 (test/kafka/lz4-frame.test.ts).
+ */
 function lengthAt(block: Buffer, at: number, nibble: number): number {
   let sum = nibble
   for (let byte = nibble === 15 ? 255 : 0; byte === 255; sum += byte) byte = block[at++] ?? 0

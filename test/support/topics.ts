@@ -2,6 +2,7 @@
 import { randomUUID } from 'node:crypto'
 import type kafkajs from 'kafkajs'
 import { kafkaClient } from './kafka-client.ts'
+import { until } from './until.ts'
 
 export interface TopicOptions {
   partitions?: number
@@ -15,12 +16,21 @@ export async function createTopic(bootstrap: string, options: TopicOptions = {})
   const { partitions = 1, settings = {}, name = `topic-${randomUUID()}` } = options
   const configEntries = Object.entries(settings).map(([name, value]) => ({ name, value }))
   await withAdmin(bootstrap, async admin => {
-    await admin.createTopics({
-      waitForLeaders: true,
-      topics: [{ topic: name, numPartitions: partitions, configEntries }]
-    })
+    const topics = [{ topic: name, numPartitions: partitions, configEntries }]
+    await admin.createTopics({ waitForLeaders: false, topics })
+    // kafkajs's own waiting ends with an error where it asks a broker that has not heard of the topic yet.
+    await until(() => hasLeaders(admin, name), { what: `leaders of ${name}`, interval: 50 })
   })
   return name
+}
+
+async function hasLeaders(admin: kafkajs.Admin, topic: string): Promise<boolean> {
+  try {
+    const { topics } = await admin.fetchTopicMetadata({ topics: [topic] })
+    return topics[0]!.partitions.every(({ leader }) => leader >= 0)
+  } catch {
+    return false
+  }
 }
 
 /** Runs `work` with an admin client that is closed afterwards. */

@@ -19,18 +19,14 @@ export async function createTopic(bootstrap: string, options: TopicOptions = {})
     const topics = [{ topic: name, numPartitions: partitions, configEntries }]
     await admin.createTopics({ waitForLeaders: false, topics })
     // kafkajs's own waiting ends with an error where it asks a broker that has not heard of the topic yet.
-    await until(() => hasLeaders(admin, name), { what: `leaders of ${name}`, interval: 50 })
+    await until(() => hasLeaders(admin, name), { what: `leaders of ${name}` })
   })
   return name
 }
 
 async function hasLeaders(admin: kafkajs.Admin, topic: string): Promise<boolean> {
-  try {
-    const { topics } = await admin.fetchTopicMetadata({ topics: [topic] })
-    return topics[0]!.partitions.every(({ leader }) => leader >= 0)
-  } catch {
-    return false
-  }
+  const { topics } = await admin.fetchTopicMetadata({ topics: [topic] })
+  return topics[0]!.partitions.every(({ leader }) => leader >= 0)
 }
 
 /** Runs `work` with an admin client that is closed afterwards. */

@@ -6,6 +6,7 @@ import type { Missing } from './found.ts'
 import { findProgram, isMissing, reasonOf } from './found.ts'
 import type { KafkaAddress, KafkaCluster } from './kafka.ts'
 import { findKafkaRunners, startKafka } from './kafka.ts'
+import { archiveKafkaClasses } from './kafka-classes.ts'
 import { askCluster } from './kafka-client.ts'
 import { findKafkaJars } from './kafka-jars.ts'
 import { findConfluent } from './python.ts'
@@ -13,6 +14,7 @@ import { startS3 } from './s3.ts'
 import type { Servers } from './servers.ts'
 
 export default async function setUp(project: TestProject): Promise<() => Promise<void>> {
+  await archiveKafkaClasses()
   const started = await Promise.allSettled([findKafka(), startS3()])
   const tearDown = async () => {
     const failed = project.vitest.state.getTestModules().some(module => !module.ok())

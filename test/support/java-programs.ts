@@ -25,7 +25,7 @@ export async function findJavaPrograms(
     const classes = await cached(name, recipe, async folder => {
       await runOrThrow('javac', ['-nowarn', '-Xlint:none', '-proc:none', '-cp', classPath, '-d', folder, ...paths])
     })
-    return { classPath: `${classes}:${classPath}` }
+    return { ...jars, classPath: `${classPath}:${classes}` } // in this order: the archived classes are those of a path that begins so
   } catch (error) {
     return { missing: `${name}: ${reasonOf(error)}` }
   }

@@ -36,30 +36,30 @@ export async function acceptedBatches(
   )
   const batches: CapturedBatch[] = []
   const unnamed = new Map<string, unknown>()
-  const addTopic = async (response: TopicAnswer) => {
-    const appended = response.partitionResponses.filter(isInLog)
-    if (appended.length === 0) return // the broker may not know the topic either
-    const topic = response.name ?? (await ids.nameOf(response.topicId!))
-    if (!isCaptured(topic, selection)) return
-    for (const answered of appended) {
-      const { index, baseOffset } = answered
-      const batch = sent.get(`${calledBy(response)}/${index}`)
-      if (!batch) continue
-      const topicId = response.topicId ?? (await ids.idOf(topic, baseOffset))
-      batches.push({
-        stream: { clusterId, topic, topicId, partition: index },
-        baseOffset,
-        lastOffset: baseOffset + batch.lastOffsetDelta,
-        recordCount: batch.recordCount,
-        flags: isProvisional(answered) ? FrameFlag.PROVISIONAL : 0,
-        leaderEpoch: ids.epochBefore(topicId, index, sentAt),
-        chunks: batch.chunks
-      })
-    }
-  }
   for (const response of answer.responses) {
-    // A topic that was deleted meanwhile must not fail the request's other topics.
-    await addTopic(response).catch(error => unnamed.set(calledBy(response), error))
+    const appended = response.partitionResponses.filter(isInLog)
+    if (appended.length === 0) continue // the broker may not know the topic either
+    try {
+      const topic = response.name ?? ids.knownName(response.topicId!) ?? (await ids.nameOf(response.topicId!))
+      if (!isCaptured(topic, selection)) continue
+      for (const answered of appended) {
+        const { index, baseOffset } = answered
+        const batch = sent.get(`${calledBy(response)}/${index}`)
+        if (!batch) continue
+        const topicId = response.topicId ?? (await ids.idOf(topic, baseOffset))
+        batches.push({
+          stream: { clusterId, topic, topicId, partition: index },
+          baseOffset,
+          lastOffset: baseOffset + batch.lastOffsetDelta,
+          recordCount: batch.recordCount,
+          flags: isProvisional(answered) ? FrameFlag.PROVISIONAL : 0,
+          leaderEpoch: ids.epochBefore(topicId, index, sentAt),
+          chunks: batch.chunks
+        })
+      }
+    } catch (error) {
+      unnamed.set(calledBy(response), error) // a topic that was deleted meanwhile must not fail the request's other topics
+    }
   }
   return { batches, unnamed }
 }

@@ -103,12 +103,9 @@ export function produceFrame(version: number, correlationId: number, answer: Pro
 }
 
 /** Waits for `work`, but no longer than `ms`. */
-async function within<T>(work: Promise<T>, ms: number): Promise<T> {
-  const { promise, reject } = Promise.withResolvers<never>()
+function within<T>(work: Promise<T>, ms: number): Promise<T> {
+  const { promise, resolve, reject } = Promise.withResolvers<T>()
   const timer = setTimeout(() => reject(new MillraceError('TIMEOUT', `not durable after ${Math.round(ms)} ms`)), ms)
-  try {
-    return await Promise.race([work, promise])
-  } finally {
-    clearTimeout(timer)
-  }
+  work.then(resolve, reject).then(() => clearTimeout(timer))
+  return promise
 }

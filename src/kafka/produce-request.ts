@@ -28,7 +28,7 @@ export interface ProduceRequest {
   }[]
 }
 
-/** Reads forward over a row of buffers as if they were one. */
+/** Reads forward over a row of buffers as if they were one. It allocates little, for it reads each request. */
 class ChunkCursor {
   readonly #chunks: readonly Buffer[]
   #index = 0
@@ -38,20 +38,23 @@ class ChunkCursor {
     this.#chunks = chunks
   }
 
+  /** The buffer that the next byte lies in. */
+  #chunk(): Buffer {
+    for (let chunk = this.#chunks[this.#index]; chunk !== undefined; chunk = this.#chunks[++this.#index]) {
+      if (this.#at < chunk.length) return chunk
+      this.#at = 0
+    }
+    throw new MillraceError('WIRE_CORRUPT', 'a Produce request is shorter than it says')
+  }
+
   /** The next `length` bytes as they lie: one view, or several where they cross a buffer's end. */
   slices(length: number): Buffer[] {
     const slices: Buffer[] = []
     while (length > 0) {
-      const chunk = this.#chunks[this.#index]
-      if (chunk === undefined) throw new MillraceError('WIRE_CORRUPT', 'a Produce request is shorter than it says')
-      const slice = chunk.subarray(this.#at, this.#at + length)
-      if (slice.length > 0) slices.push(slice)
+      const slice = this.#chunk().subarray(this.#at, this.#at + length)
+      slices.push(slice)
       length -= slice.length
       this.#at += slice.length
-      if (this.#at === chunk.length) {
-        this.#index++
-        this.#at = 0
-      }
     }
     return slices
   }
@@ -61,9 +64,21 @@ class ChunkCursor {
     return slices.length === 1 ? slices[0]! : Buffer.concat(slices)
   }
 
+  skip(length: number): void {
+    while (length > 0) {
+      const step = Math.min(length, this.#chunk().length - this.#at)
+      length -= step
+      this.#at += step
+    }
+  }
+
+  byte(): number {
+    return this.#chunk()[this.#at++]!
+  }
+
   uvarint(): number {
     for (let value = 0, shift = 0; shift < 35; shift += 7) {
-      const byte = this.bytes(1)[0]!
+      const byte = this.byte()
       value += (byte & 0x7f) * 2 ** shift
       if (byte < 0x80) return value
     }
@@ -71,28 +86,33 @@ class ChunkCursor {
   }
 
   int16(): number {
-    return this.bytes(2).readInt16BE(0)
+    return ((this.byte() << 24) | (this.byte() << 16)) >> 16
   }
 
   int32(): number {
-    return this.bytes(4).readInt32BE(0)
+    return (this.byte() << 24) | (this.byte() << 16) | (this.byte() << 8) | this.byte()
   }
 
-  /** A length: compact (one more than it is) or plain; negative for null. */
-  length(compact: boolean, plain: () => number): number {
-    return compact ? this.uvarint() - 1 : plain()
+  /** A length: compact (one more than it is), or plain in two or four bytes; negative for null. */
+  length(compact: boolean, plainBytes: 2 | 4): number {
+    if (compact) return this.uvarint() - 1
+    return plainBytes === 2 ? this.int16() : this.int32()
   }
 
   string(compact: boolean): string | null {
-    const length = this.length(compact, () => this.int16())
+    const length = this.length(compact, 2)
     return length < 0 ? null : this.bytes(length).toString('utf8')
+  }
+
+  skipString(compact: boolean): void {
+    this.skip(this.length(compact, 2))
   }
 
   skipTags(compact: boolean): void {
     if (!compact) return
     for (let count = this.uvarint(); count > 0; count--) {
       this.uvarint()
-      this.slices(this.uvarint())
+      this.skip(this.uvarint())
     }
   }
 }
@@ -101,25 +121,20 @@ class ChunkCursor {
 export function scanProduceRequest(frame: readonly Buffer[], version: number): ProduceRequest {
   const compact = version >= produce.flexible
   const cursor = new ChunkCursor(frame)
-  cursor.slices(12) // size, key, version, correlation id
-  cursor.string(false) // the client id stays a plain string in every header version
+  cursor.skip(12) // size, key, version, correlation id
+  cursor.skipString(false) // the client id stays a plain string in every header version
   cursor.skipTags(compact)
-  cursor.string(compact) // transactional id
+  cursor.skipString(compact) // transactional id
   const acks = cursor.int16()
   const timeoutMs = cursor.int32()
   const partitions: ProduceRequest['partitions'][number][] = []
 
-  for (let topics = cursor.length(compact, () => cursor.int32()); topics > 0; topics--) {
+  for (let topics = cursor.length(compact, 4); topics > 0; topics--) {
     const topic = version < 13 ? cursor.string(compact) : null
     const topicId = version < 13 ? null : cursor.bytes(16).toString('base64url')
-    for (let count = cursor.length(compact, () => cursor.int32()); count > 0; count--) {
+    for (let count = cursor.length(compact, 4); count > 0; count--) {
       const partition = cursor.int32()
-      const chunks = cursor.slices(
-        Math.max(
-          0,
-          cursor.length(compact, () => cursor.int32())
-        )
-      )
+      const chunks = cursor.slices(cursor.length(compact, 4)) // none where there are no records
       cursor.skipTags(compact)
       partitions.push({ topic, topicId, partition, batch: singleBatch({ topic, topicId, partition }, chunks) })
     }
@@ -134,7 +149,8 @@ function singleBatch(
 ): ProducedBatch | null {
   const size = chunks.reduce((sum, chunk) => sum + chunk.length, 0)
   if (size < BATCH_HEADER_BYTES) return null
-  const head = new ChunkCursor(chunks).bytes(BATCH_HEADER_BYTES)
+  const [first] = chunks as [Buffer]
+  const head = first.length < BATCH_HEADER_BYTES ? new ChunkCursor(chunks).bytes(BATCH_HEADER_BYTES) : first
   if (head[16] !== 2 || head.readInt32BE(8) + 12 !== size) return null
   return { ...at, chunks, lastOffsetDelta: head.readInt32BE(23), recordCount: head.readInt32BE(57) }
 }

@@ -183,6 +183,11 @@ export function array<T>(item: Type<T, boolean>) {
 
 export type Fields = Record<string, Type<any, boolean>>
 
+interface Field {
+  readonly name: string
+  readonly type: Type<any, boolean>
+}
+
 /** The TypeScript type that a table of fields describes. */
 export type Infer<F extends Fields> = {
   [K in keyof F as F[K]['optional'] extends true ? never : K]: F[K] extends Type<infer T, any> ? T : never
@@ -191,19 +196,19 @@ export type Infer<F extends Fields> = {
 } & { unknownTags?: UnknownTag[] }
 
 export function struct<F extends Fields>(fields: F): Type<Infer<F>> {
-  const entries = Object.entries(fields)
-  const plain = perVersion(context => entries.filter(([, type]) => type.tag < 0 && type.present(context)))
-  const tagged = perVersion(context => entries.filter(([, type]) => type.tag >= 0 && type.present(context)))
+  const named = Object.entries(fields).map(([name, type]): Field => ({ name, type }))
+  const plain = perVersion(context => named.filter(({ type }) => type.tag < 0 && type.present(context)))
+  const tagged = perVersion(context => named.filter(({ type }) => type.tag >= 0 && type.present(context)))
 
   const type = new Type<any>(
     (cursor, context) => {
       const value: Record<string, unknown> = {}
-      for (const [name, type] of plain(context)) value[name] = type.read(cursor, context)
+      for (const { name, type } of plain(context)) value[name] = type.read(cursor, context)
       if (context.flexible) readTags(cursor, context, tagged(context), value)
       return value
     },
     (sink, value, context) => {
-      for (const [name, type] of plain(context)) type.write(sink, given(name, value[name] ?? type.fallback), context)
+      for (const { name, type } of plain(context)) type.write(sink, given(name, value[name] ?? type.fallback), context)
       if (context.flexible) writeTags(sink, context, tagged(context), value)
     }
   )
@@ -224,31 +229,21 @@ function given<T>(name: string, value: T | undefined): T {
   return value
 }
 
-function readTags(
-  cursor: Cursor,
-  context: Context,
-  tagged: [string, Type<any, boolean>][],
-  value: Record<string, any>
-): void {
+function readTags(cursor: Cursor, context: Context, tagged: readonly Field[], value: Record<string, any>): void {
   for (let count = cursor.uvarint(); count > 0; count--) {
     const tag = cursor.uvarint()
     const data = cursor.take(cursor.uvarint())
-    const known = tagged.find(([, type]) => type.tag === tag)
+    const known = tagged.find(({ type }) => type.tag === tag)
 
-    if (known) value[known[0]] = known[1].read(new Cursor(data), context)
+    if (known) value[known.name] = known.type.read(new Cursor(data), context)
     else (value['unknownTags'] ??= []).push({ tag, data })
   }
 }
 
-function writeTags(
-  sink: Sink,
-  context: Context,
-  tagged: [string, Type<any, boolean>][],
-  value: Record<string, any>
-): void {
+function writeTags(sink: Sink, context: Context, tagged: readonly Field[], value: Record<string, any>): void {
   const tags: UnknownTag[] = [...(value['unknownTags'] ?? [])]
 
-  for (const [name, type] of tagged) {
+  for (const { name, type } of tagged) {
     if (value[name] === undefined) continue
     const body = new Sink()
     type.write(body, value[name], context)

@@ -121,7 +121,7 @@ export class Wal implements AsyncDisposable {
     const [slabs, streams, failuresHeard] = [memory.takeNew(), this.#streams.takeNew(), this.#failuresHeard]
     const { slab } = region
     this.#send({ kind: 'append', id, slab, bytes, refs, slabs, streams, keepRepeats, beyondLimit, failuresHeard })
-    return done
+    await done
   }
 
   /** Why an append is not even tried. */

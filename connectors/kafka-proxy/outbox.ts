@@ -50,7 +50,7 @@ export class Outbox {
 
   /** More than this should not be taken from the broker now, nor be asked by the client. */
   get isCongested(): boolean {
-    return this.#client.writableNeedDrain || this.#buffered > MAX_BUFFERED
+    return isBehind(this.#client) || this.#buffered > MAX_BUFFERED
   }
 
   /** A request that the proxy answers itself. */
@@ -122,4 +122,12 @@ export class Outbox {
     }
     this.#client.uncork()
   }
+}
+
+/**
+ * Whether a socket has more to send than it should have, and will emit 'drain'. Node tells so of each large write until the next
+ * turn, even where the system has taken all of it at once.
+ */
+export function isBehind({ writableNeedDrain, writableLength }: net.Socket): boolean {
+  return writableNeedDrain && writableLength > 0
 }

@@ -14,6 +14,7 @@ import { refusal, wantsCapture } from './capture.ts'
 import type { Link } from './link.ts'
 import type { ProxyFigures } from './metrics.ts'
 import type { Exchange } from './outbox.ts'
+import { isBehind } from './outbox.ts'
 import { notePassed, produceFrame } from './settle-produce.ts'
 import { isOffered } from './versions.ts'
 
@@ -64,7 +65,7 @@ export class Requests {
   readonly resume = (): void => {
     const { client, broker, outbox } = this.#link
     if (!this.#paused || this.#stalled !== null || this.#ended) return
-    if (broker.writableNeedDrain || outbox.isCongested) return
+    if (isBehind(broker) || outbox.isCongested) return
     this.#paused = false
     this.#progress += LEAST_PROGRESS
     client.resume()
@@ -101,7 +102,7 @@ export class Requests {
     if (rest !== null) {
       this.#stalled = rest
       this.#pause('budget')
-    } else if (broker.writableNeedDrain) this.#pause('broker')
+    } else if (isBehind(broker)) this.#pause('broker')
     // Whoever asks on and on and takes no answer would have them pile up here.
     else if (outbox.isCongested) this.#pause('client')
     if (!this.#frames.idle && !this.#ended && this.#progressTimer === null) this.#watchProgress()

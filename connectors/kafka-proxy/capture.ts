@@ -3,7 +3,7 @@
 
 import type { CapturedBatch } from 'millrace/connect'
 import { FrameFlag } from 'millrace/connect'
-import type { messages, ProduceRequest, ResponseOf } from 'millrace/kafka'
+import type { messages, ProduceOutcome, ProduceRequest, ResponseOf } from 'millrace/kafka'
 import { KafkaError } from 'millrace/kafka'
 import type { TopicIds, TopicSelection } from './topics.ts'
 import { isCaptured } from './topics.ts'
@@ -25,7 +25,7 @@ export interface Accepted {
 /** The batches that the broker has in its log now, with their offsets, of a request that was sent at `sentAt`. */
 export async function acceptedBatches(
   request: ProduceRequest,
-  answer: ProduceAnswer,
+  answer: ProduceOutcome,
   clusterId: string,
   ids: TopicIds,
   selection: TopicSelection,
@@ -64,15 +64,15 @@ export async function acceptedBatches(
   return { batches, unnamed }
 }
 
-type TopicAnswer = ProduceAnswer['responses'][number]
-type PartitionAnswer = TopicAnswer['partitionResponses'][number]
+type TopicOutcome = ProduceOutcome['responses'][number]
+type PartitionOutcome = TopicOutcome['partitionResponses'][number]
 
 /** The topic's name, or its id from version 13 on. */
-function calledBy({ name, topicId }: TopicAnswer): string {
+function calledBy({ name, topicId }: TopicOutcome): string {
   return name ?? topicId!
 }
 
-function isInLog({ errorCode, baseOffset }: PartitionAnswer): boolean {
+function isInLog({ errorCode, baseOffset }: PartitionOutcome): boolean {
   return baseOffset >= 0 && (errorCode === KafkaError.NONE || afterAppend.has(errorCode))
 }
 
@@ -81,7 +81,7 @@ function isInLog({ errorCode, baseOffset }: PartitionAnswer): boolean {
  * which the broker rewrites anyway, and for a repeated batch (UnifiedLog.append): that one is known by its producer and
  * sequence alone, and kafkajs gives records without a timestamp another one when it sends them again.
  */
-function isProvisional({ errorCode, logAppendTimeMs = -1 }: PartitionAnswer): boolean {
+function isProvisional({ errorCode, logAppendTimeMs = -1 }: PartitionOutcome): boolean {
   return afterAppend.has(errorCode) || logAppendTimeMs !== -1
 }
 
@@ -108,7 +108,7 @@ export function withdrawnUnnamed(answer: ProduceAnswer, reason: string, unnamed:
 function withdrawnWhere(
   answer: ProduceAnswer,
   reason: string,
-  isLost: (response: TopicAnswer) => boolean
+  isLost: (response: TopicOutcome) => boolean
 ): ProduceAnswer {
   return {
     ...answer,

@@ -4,9 +4,9 @@
 import type { SourceContext } from 'millrace/connect'
 import { MillraceError, messageOf } from 'millrace/connect'
 import type { ProduceRequest } from 'millrace/kafka'
-import { messages, responseBodyStart, responseFrame } from 'millrace/kafka'
+import { messages, responseBodyStart, responseFrame, scanProduceAnswer } from 'millrace/kafka'
 import type { Accepted, ProduceAnswer } from './capture.ts'
-import { acceptedBatches, withdrawn, withdrawnUnnamed } from './capture.ts'
+import { acceptedBatches, wantsCapture, withdrawn, withdrawnUnnamed } from './capture.ts'
 import type { ProxyFigures } from './metrics.ts'
 import type { Exchange } from './outbox.ts'
 import type { NodeMap } from './rewrite.ts'
@@ -38,24 +38,28 @@ export async function settleProduce(
   { source, ids, selection, nodes, figures, passed }: SettleContext,
   onCopied: () => void
 ): Promise<Buffer> {
-  const api = messages.produce
-  const answer = api.response.decode(frame, version, responseBodyStart(frame, api, version))
-  let changed: ProduceAnswer = answer
+  const outcome = scanProduceAnswer(frame, version)
+  if (!outcome.namesBrokers && !wantsCapture(request, ids, selection)) {
+    onCopied()
+    figures.produced.answered += 1
+    return frame
+  }
+  let changed: ProduceAnswer | null = null
   const began = performance.now()
   figures.holding += 1
   const passes = source.onCaptureFailure === 'pass'
   const holdMs = Math.min(request.timeoutMs * HOLD_SHARE_OF_TIMEOUT, passes ? PASS_AFTER_MS : Number.POSITIVE_INFINITY)
   try {
     const capture = async () => {
-      const { batches, unnamed } = await acceptedBatches(request, answer, source.clusterId, ids, selection, sentAt)
+      const { batches, unnamed } = await acceptedBatches(request, outcome, source.clusterId, ids, selection, sentAt)
       const captured = batches.length > 0 && source.capture(batches)
       onCopied()
       await captured
       return unnamed
     }
     const unnamed = await within(capture(), holdMs)
-    if (unnamed.size > 0 && !passes) changed = refuseUnnamed(answer, unnamed, source)
-    figures.produced[changed === answer ? 'answered' : 'withdrawn'] += 1
+    if (unnamed.size > 0 && !passes) changed = refuseUnnamed(decoded(frame, version), unnamed, source)
+    figures.produced[changed === null ? 'answered' : 'withdrawn'] += 1
   } catch (error) {
     if (passes) {
       source.logger.debug(
@@ -70,15 +74,16 @@ export async function settleProduce(
         'batches were accepted by the broker but not captured; the producer is told to retry'
       )
       figures.produced.withdrawn += 1
-      changed = withdrawn(changed, `millrace: ${messageOf(error)}`, ids, selection)
+      changed = withdrawn(decoded(frame, version), `millrace: ${messageOf(error)}`, ids, selection)
     }
   }
   figures.holding -= 1
   figures.held((performance.now() - began) / 1000)
-  if (changed.nodeEndpoints?.length) {
-    changed = { ...changed, nodeEndpoints: await relocate(changed.nodeEndpoints, node => node.nodeId, nodes) }
+  if (outcome.namesBrokers) {
+    changed ??= decoded(frame, version)
+    changed = { ...changed, nodeEndpoints: await relocate(changed.nodeEndpoints ?? [], node => node.nodeId, nodes) }
   }
-  return changed === answer ? frame : produceFrame(version, frame.readInt32BE(4), changed)
+  return changed === null ? frame : produceFrame(version, frame.readInt32BE(4), changed)
 }
 
 /** Remembers the topics of a request of which nothing is captured; none that nobody knows, of which there is no end. */
@@ -94,6 +99,11 @@ function refuseUnnamed(answer: ProduceAnswer, unnamed: Accepted['unnamed'], { lo
   const [[topic, err]] = [...unnamed] as [[string, unknown]]
   logger.error({ err, topics: [...unnamed.keys()] }, 'batches of unknown topics were not captured')
   return withdrawnUnnamed(answer, `millrace: ${topic}: ${messageOf(err)}`, unnamed)
+}
+
+function decoded(frame: Buffer, version: number): ProduceAnswer {
+  const { produce } = messages
+  return produce.response.decode(frame, version, responseBodyStart(frame, produce, version))
 }
 
 /** The frame of a Produce answer. */

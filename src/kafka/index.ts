@@ -13,6 +13,8 @@ export { requestBodyStart, responseBodyStart, responseFrame } from './headers.ts
 export { KafkaError, kafkaErrorName } from './kafka-errors.ts'
 export * as messages from './messages.ts'
 export { saslHandshake } from './messages-sasl.ts'
+export type { ProduceOutcome } from './produce-answer.ts'
+export { scanProduceAnswer } from './produce-answer.ts'
 export type { ProducedBatch, ProduceRequest } from './produce-request.ts'
 export { scanProduceRequest } from './produce-request.ts'
 export { connectionError } from './socket.ts'

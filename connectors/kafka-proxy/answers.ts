@@ -38,6 +38,7 @@ export class Answers {
     client.cork()
     this.#frames.push(data)
     client.uncork()
+    this.regulate()
   }
 
   /** Reads on, or stops reading while the client is behind. */

@@ -125,9 +125,9 @@ export class Outbox {
 }
 
 /**
- * Whether a socket has more to send than it should have, and will emit 'drain'. Node tells so of each large write until the next
- * turn, even where the system has taken all of it at once.
+ * Whether a socket has more to send than it should have, and will emit 'drain'. Node says so of each large write until the next
+ * turn, even where the system has taken all of it at once; what is corked, the system has not been given yet.
  */
-export function isBehind({ writableNeedDrain, writableLength }: net.Socket): boolean {
-  return writableNeedDrain && writableLength > 0
+export function isBehind({ writableNeedDrain, writableLength, writableCorked }: net.Socket): boolean {
+  return writableNeedDrain && writableLength > 0 && writableCorked === 0
 }

@@ -38,7 +38,9 @@ export const kafkajs: Client = {
     try {
       await consumer.connect()
       await consumer.subscribe({ topic, fromBeginning: true })
-      const running = run(consumer, record => records.length < count && records.push(record))
+      // Where kafkajs commits, seeking is a commit: one that fails is forgotten, and all is read from the beginning.
+      const autoCommit = places.length === 0
+      const running = run(consumer, record => records.length < count && records.push(record), { autoCommit })
       // Now, so that nothing is fetched before.
       for (const place of places) consumer.seek({ topic, ...place })
       await running
@@ -92,8 +94,15 @@ async function placesOf(bootstrap: string, topic: string, from: Exclude<From, 'b
   return await withAdmin(bootstrap, admin => admin.fetchTopicOffsetsByTimestamp(topic, from.timestamp))
 }
 
-async function run(consumer: Consumer, take: (record: ReadRecord) => unknown): Promise<void> {
-  await consumer.run({ eachMessage: async ({ partition, message }) => void take(recordOf(partition, message)) })
+async function run(
+  consumer: Consumer,
+  take: (record: ReadRecord) => unknown,
+  { autoCommit } = { autoCommit: true }
+): Promise<void> {
+  await consumer.run({
+    autoCommit,
+    eachMessage: async ({ partition, message }) => void take(recordOf(partition, message))
+  })
 }
 
 function recordOf(partition: number, { offset, timestamp, key, value, headers = {} }: KafkaMessage): ReadRecord {

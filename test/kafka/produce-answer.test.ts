@@ -74,3 +74,13 @@ test('addresses are told from version 10 on, and only where there are some', () 
   expect(telling(true)).toEqual([10, 11, 12, 13])
   expect(telling(false)).toEqual([])
 })
+
+test.each([8, 9])('an answer without topics is none, in version %d', version => {
+  const frame = responseFrame(
+    produce,
+    version,
+    5,
+    Buffer.concat([Buffer.alloc(4, version < 9 ? 0xff : 0), Buffer.alloc(8)])
+  )
+  expect(thrown(() => scanProduceAnswer(frame, version))).toMatchObject({ code: 'WIRE_CORRUPT' })
+})

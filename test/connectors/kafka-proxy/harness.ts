@@ -26,7 +26,9 @@ export class End {
   bytes = 0
   /** The other side takes and gives nothing any more. */
   ended = false
-  #rest = Buffer.alloc(0)
+  /** What came and is no whole frame yet, and how much there has to be of it until one is. */
+  #rest: Buffer[] = []
+  #needed = 4
 
   constructor(socket: net.Socket) {
     this.socket = socket
@@ -58,12 +60,17 @@ export class End {
 
   #receive(data: Buffer): void {
     this.bytes += data.length
-    this.#rest = Buffer.concat([this.#rest, data])
-    while (this.#rest.length >= 4 && this.#rest.length >= 4 + this.#rest.readInt32BE(0)) {
-      const size = 4 + this.#rest.readInt32BE(0)
-      this.frames.push(this.#rest.subarray(0, size))
-      this.#rest = this.#rest.subarray(size)
+    this.#rest.push(data)
+    this.#needed -= data.length
+    if (this.#needed > 0) return // joining what there is with each chunk of a large frame would hold up the proxy beside us
+    let rest = Buffer.concat(this.#rest)
+    const frameBytes = () => (rest.length < 4 ? 4 : 4 + rest.readInt32BE(0))
+    while (rest.length >= frameBytes()) {
+      this.frames.push(rest.subarray(0, frameBytes()))
+      rest = rest.subarray(frameBytes())
     }
+    this.#rest = [rest]
+    this.#needed = frameBytes() - rest.length
   }
 }
 

@@ -16,12 +16,12 @@ export function combineCrc32c(first: number, second: number, secondBytes: number
   return (multiply(shift, first) ^ second) >>> 0
 }
 
-/** The product of two polynomials modulo the CRC's. */
+/** The product of two polynomials modulo the CRC's; without branches, which nobody could foresee. */
 function multiply(a: number, b: number): number {
   let product = 0
-  for (let bit = 0x8000_0000; bit !== 0; bit >>>= 1) {
-    if (a & bit) product ^= b
-    b = b & 1 ? (b >>> 1) ^ POLYNOMIAL : b >>> 1
+  for (let bit = 31; bit >= 0; bit--) {
+    product ^= b & -((a >>> bit) & 1)
+    b = (b >>> 1) ^ (POLYNOMIAL & -(b & 1))
   }
   return product >>> 0
 }

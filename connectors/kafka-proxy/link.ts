@@ -31,6 +31,6 @@ export interface Link {
   readonly send: (exchange: Exchange, chunks: readonly Buffer[], options?: { complete: boolean }) => void
   /** Ends both connections at once. */
   readonly abort: (error: unknown, reason?: CutReason) => void
-  /** Aborts for what `work` throws. */
-  readonly guard: (work: () => void) => void
+  /** Takes up what had to wait; aborts for what it throws. */
+  readonly proceed: (work: () => void) => void
 }

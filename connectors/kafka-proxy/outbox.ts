@@ -85,14 +85,12 @@ export class Outbox {
     this.#flush()
   }
 
-  /** Drops the responses that the broker has not begun: they will never come. */
+  /** Drops the responses that the broker has not begun, which will never come, and with them all that were to follow. */
   forgetUnanswered(): void {
-    for (const exchange of this.#unanswered.splice(0)) {
-      const at = this.#owed.findIndex(one => one.exchange === exchange)
-      if (at < 0) continue
-      this.#owed.splice(at, 1)
-      this.#budget.give(exchange.reserved)
-    }
+    const [first] = this.#unanswered.splice(0)
+    const at = this.#owed.findIndex(({ exchange }) => exchange === first)
+    if (at < 0) return
+    for (const { exchange } of this.#owed.splice(at)) this.#budget.give(exchange.reserved)
   }
 
   /** Drops everything. */

@@ -49,6 +49,11 @@ export class Requests {
     })
   }
 
+  /** Whether something that came waits for the budget. */
+  get isStalled(): boolean {
+    return this.#stalled !== null
+  }
+
   /** Whether the client has to wait for us or the broker. */
   get isPaused(): boolean {
     return this.#paused
@@ -91,10 +96,11 @@ export class Requests {
     if (this.#progressTimer) clearTimeout(this.#progressTimer)
   }
 
-  #pass(data: Buffer): void {
+  /** `read` is what was read, where nothing else is known to lie in its memory. */
+  #pass(data: Buffer, read: Buffer | null = data): void {
     const { broker, outbox } = this.#link
     if (broker.readableEnded || broker.destroyed) return // it can go nowhere
-    this.#passing = data
+    this.#passing = read
     broker.cork()
     const rest = this.#frames.push(data)
     broker.uncork()
@@ -112,7 +118,8 @@ export class Requests {
     const rest = this.#stalled
     this.#stalled = null
     if (rest === null) return
-    this.#link.guard(() => this.#pass(rest))
+    // The memory may be shared with a request that came before in the same read, whose batches are not copied yet.
+    this.#link.proceed(() => this.#pass(rest, null))
     this.resume()
   }
 
@@ -174,7 +181,6 @@ export class Requests {
         const exchange = { key, version, correlationId, sentAt, reserved: this.#arriving, memory }
         if (kept !== null) {
           const produce = scanProduceRequest(kept, version)
-          this.#arriving = 0
           this.#endProduce({ ...exchange, produce }, kept, forward)
         } else if (forward) this.#link.outbox.expect({ ...exchange, produce: null })
         else this.#answerRefused({ ...exchange, produce: null })
@@ -209,16 +215,20 @@ export class Requests {
       for (const chunk of frame) this.#forward(chunk)
       forwarded = true
     }
+    const { version, correlationId } = exchange
+    const answer = forwarded
+      ? null
+      : produceFrame(version, correlationId, refusal(produce, `millrace: ${fault?.message}`))
+    this.#arriving = 0 // from here on they are given back with the response
     if (produce.acks === 0) {
       figures.produced.unacknowledged += 1
       notePassed(produce, this.#link.context)
       budget.give(exchange.reserved) // no response is ever sent, so nothing is owed
-    } else if (forwarded) {
+    } else if (answer === null) {
       this.#link.outbox.expect(exchange)
     } else {
       figures.produced.refused += 1
-      const answer = refusal(produce, `millrace: ${fault?.message}`)
-      this.#answer(exchange, produceFrame(exchange.version, exchange.correlationId, answer))
+      this.#answer(exchange, answer)
     }
   }
 

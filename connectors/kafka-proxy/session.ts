@@ -39,7 +39,10 @@ export class Session {
       outbox: this.#outbox,
       send: (exchange, chunks, options) => this.#send(exchange, chunks, options),
       abort: (error, reason) => this.#abort(error, reason),
-      guard: work => this.#guard(work)
+      proceed: work => {
+        this.#guard(work)
+        this.#closeWhenDone()
+      }
     }
     this.#requests = new Requests(link)
     this.#answers = new Answers(link)
@@ -82,8 +85,10 @@ export class Session {
     const client = this.#client
     client.setTimeout(0)
     client.destroySoon()
-    const deadline = setTimeout(() => client.destroy(), CLOSE_TIMEOUT_MS)
-    client.once('close', () => clearTimeout(deadline))
+    if (!client.closed) {
+      const deadline = setTimeout(() => client.destroy(), CLOSE_TIMEOUT_MS)
+      client.once('close', () => clearTimeout(deadline))
+    }
     this.#broker.destroy()
     this.#requests.clear()
     this.#outbox.clear()
@@ -95,16 +100,21 @@ export class Session {
     this.#outbox.add(exchange, chunks, { complete })
     this.#answers.regulate()
     this.#requests.resume()
-    if (this.#closing && this.#outbox.isEmpty) this.#closeQuietly()
+    this.#closeWhenDone()
   }
 
   /** No more requests will come. Closes when the last owed response has gone, or has been captured. */
   #finish(): void {
+    if (this.#client.destroyed) this.#answers.drain() // also one that had only ended until now
     if (this.#closing) return
     this.#closing = true
     this.#requests.end()
-    if (this.#client.destroyed) this.#answers.drain()
-    if (this.#outbox.isEmpty) this.#closeQuietly()
+    this.#closeWhenDone()
+  }
+
+  /** Nothing is owed, and nothing waits for the budget, which may be a request that wants no response. */
+  #closeWhenDone(): void {
+    if (this.#closing && this.#outbox.isEmpty && !this.#requests.isStalled) this.#closeQuietly()
   }
 
   #closeQuietly(): void {

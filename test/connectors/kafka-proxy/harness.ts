@@ -120,6 +120,8 @@ export interface Harness {
   accepted(): Promise<End>
   /** A metadata answer of the cluster, which names these brokers; all of them are the scripted one. */
   named(...nodeIds: number[]): void
+  /** Has nothing be found out about topics until the function that it returns is called. */
+  holdMetadata(): () => void
   /** How many connections have come to the broker that nobody asked for yet. */
   waiting(): number
 }
@@ -144,7 +146,7 @@ export async function startHarness({
   const logs: LogLine[] = []
   const ports = await freePortRange(3)
   const registry = new MetricRegistry()
-  const { cluster, named } = clusterOf(brokerAddress)
+  const { cluster, named, holdMetadata } = clusterOf(brokerAddress)
   const source: SourceContext = {
     name: 'proxy',
     logger: pino({ level: 'debug' }, { write: line => void logs.push(JSON.parse(line)) }),
@@ -197,6 +199,7 @@ export async function startHarness({
     fault: null,
     accepted,
     named,
+    holdMetadata,
     waiting: () => upstream.length,
     connect: async () => {
       const client = open()
@@ -217,17 +220,18 @@ export async function startHarness({
 }
 
 /** The cluster that has the broker as node 1, until it is said which ones there are. */
-function clusterOf(address: Address): { cluster: Cluster; named: Harness['named'] } {
+function clusterOf(address: Address): { cluster: Cluster } & Pick<Harness, 'named' | 'holdMetadata'> {
   const topics = Object.entries(topicIds).map(
     ([name, topicId]): TopicMetadata => ({ name, topicId, isInternal: false, leaders: new Map([[0, 1]]) })
   )
   let brokers = new Map([[1, address]])
+  let held = Promise.resolve()
   const watchers = new Set<(brokers: Cluster['brokers']) => void>()
   const cluster = {
     get brokers() {
       return brokers
     },
-    refresh: async () => topics,
+    refresh: () => held.then(() => topics),
     watchBrokers: (watcher: (brokers: Cluster['brokers']) => void) => {
       watchers.add(watcher)
       return () => watchers.delete(watcher)
@@ -238,5 +242,10 @@ function clusterOf(address: Address): { cluster: Cluster; named: Harness['named'
     brokers = new Map(nodeIds.map(id => [id, address]))
     for (const watcher of watchers) watcher(brokers)
   }
-  return { cluster: cluster as unknown as Cluster, named }
+  const holdMetadata = () => {
+    const { promise, resolve } = Promise.withResolvers<void>()
+    held = promise
+    return resolve
+  }
+  return { cluster: cluster as unknown as Cluster, named, holdMetadata }
 }

@@ -1,0 +1,144 @@
+// Connections that end in the middle of something: nothing of them stays behind, and what they sent is not lost.
+import { setImmediate } from 'node:timers/promises'
+import { expect, test } from 'vitest'
+import { MillraceError } from '../../../src/errors.ts'
+import { fetch, produce } from '../../../src/kafka/messages.ts'
+import { until } from '../../support/until.ts'
+import { answerProduce, answerTo, produceFrame, read, request } from './frames.ts'
+import type { Harness } from './harness.ts'
+import { startHarness } from './harness.ts'
+
+const MiB = 1024 * 1024
+const fault = new MillraceError('WAL_FAILED', 'the disk is broken')
+
+/** No session is left, and none of the budget is held. */
+const nothingIsLeft = ({ metric }: Harness) =>
+  until(
+    async () =>
+      (await metric('millrace_proxy_connections')) === 0 && (await metric('millrace_proxy_inflight_bytes')) === 0,
+    { what: 'the end of all sessions', interval: 1, timeout: 5_000 }
+  )
+
+test('a broker that goes takes with it the refusals behind what it did not answer', async () => {
+  const harness = await startHarness()
+  const { client, broker } = await harness.connect()
+  client.send(produceFrame({ correlationId: 1 }))
+  await broker.next()
+  harness.fault = fault
+  client.send(produceFrame({ correlationId: 2 }))
+  await until(async () => (await harness.metric('millrace_proxy_produce_requests_total', ',outcome="refused"')) === 1, {
+    what: 'the refusal'
+  })
+  broker.socket.end()
+  await client.end()
+  expect(client.bytes).toBe(0)
+  await nothingIsLeft(harness)
+})
+
+test('a held answer still goes out when the broker goes, and no refusal that was to follow another', async () => {
+  const harness = await startHarness()
+  const { client, broker } = await harness.connect()
+  client.send(produceFrame({ correlationId: 1 }), produceFrame({ correlationId: 2 }))
+  const answer = answerProduce(await broker.next())
+  broker.send(answer)
+  await broker.next()
+  await until(() => harness.captures.length === 1, { what: 'a capture', interval: 1 })
+  harness.fault = fault
+  client.send(produceFrame({ correlationId: 3 }))
+  await until(async () => (await harness.metric('millrace_proxy_produce_requests_total', ',outcome="refused"')) === 1, {
+    what: 'the refusal'
+  })
+  broker.socket.end()
+  for (let turn = 0; turn < 50; turn++) await setImmediate() // it arrives, by itself
+  harness.captures[0]!.resolve()
+  await client.end()
+  expect(client.frames).toEqual([answer])
+  await nothingIsLeft(harness)
+})
+
+test('a client that ends, and is then reset, while an answer waits for it leaves nothing behind', async () => {
+  const harness = await startHarness()
+  const { client, broker } = await harness.connect()
+  client.socket.pause()
+  client.send(request(fetch, 12, 1, { maxWaitMs: 0, minBytes: 0, maxBytes: 0, isolationLevel: 0, topics: [] }))
+  const asked = await broker.next()
+  const answer = Buffer.alloc(32 * MiB)
+  answerTo(fetch, asked, { responses: [] }).copy(answer)
+  answer.writeInt32BE(answer.length - 4)
+  broker.send(answer)
+  await until(async () => (await harness.metric('millrace_proxy_reads_paused_total', ',waiting_for="client"')) === 1, {
+    what: 'the client to fall behind'
+  })
+  client.socket.end()
+  for (let turn = 0; turn < 50; turn++) await setImmediate() // it arrives, by itself
+  client.socket.resetAndDestroy()
+  await nothingIsLeft(harness)
+})
+
+test('acks=0 and then the end: what waits for the budget arrives all the same', async () => {
+  const harness = await startHarness({ budget: MiB })
+  const one = await harness.connect()
+  one.client.send(produceFrame({ size: MiB - 4096 }))
+  const first = await one.broker.next()
+  // All of it is there, the end too, before there is a connection to the broker.
+  const unacknowledged = produceFrame({ size: 10_000, acks: 0 })
+  harness.connectWith(unacknowledged).socket.end()
+  const broker = await harness.accepted()
+  await until(async () => (await harness.metric('millrace_proxy_reads_paused_total', ',waiting_for="budget"')) === 1, {
+    what: 'the client to wait'
+  })
+  for (let turn = 0; turn < 50; turn++) await setImmediate()
+  one.broker.send(answerProduce(first, [{ topic: 'orders', errorCode: 3, baseOffset: -1 }]))
+  expect(await broker.next()).toEqual(unacknowledged)
+  await broker.end()
+  one.client.socket.destroy()
+  await nothingIsLeft(harness)
+})
+
+test('a refusal that cannot be written gives its bytes back', async () => {
+  const harness = await startHarness()
+  harness.fault = fault
+  const { client } = await harness.connect()
+  const frame = produceFrame({ version: 8, topics: { orders: [0] } })
+  // The topic's name, behind transactional id, acks, timeout and the count of topics, becomes null.
+  const at = frame.indexOf('orders') - 2
+  const nameless = Buffer.concat([frame.subarray(0, at), Buffer.from([0xff, 0xff]), frame.subarray(at + 8)])
+  nameless.writeInt32BE(nameless.length - 4)
+  client.send(nameless)
+  await client.end()
+  await nothingIsLeft(harness)
+})
+
+test('what waited for the budget shares its memory with a request before it, which is captured whole', async () => {
+  const harness = await startHarness({ budget: MiB })
+  const [first, both] = [await harness.connect(), await harness.connect()]
+  first.client.send(produceFrame())
+  first.broker.send(answerProduce(await first.broker.next()))
+  await until(() => harness.captures.length === 1, { what: 'a capture, and with it the topic’s id', interval: 1 })
+  harness.captures.shift()!.resolve()
+  await first.client.next()
+  first.client.send(produceFrame({ size: MiB - 4096 }))
+  const large = await first.broker.next()
+  // One read of less than 64 KiB: a small request, and most of one that has to wait.
+  const small = produceFrame({ correlationId: 1, size: 100 })
+  const waiting = produceFrame({ correlationId: 2, size: 40_000 })
+  both.client.send(small, waiting)
+  await both.broker.next()
+  await until(async () => (await harness.metric('millrace_proxy_reads_paused_total', ',waiting_for="budget"')) === 1, {
+    what: 'the second request to wait'
+  })
+  first.broker.send(answerProduce(large, [{ topic: 'orders', errorCode: 3, baseOffset: -1 }]))
+  const second = await both.broker.next()
+  // The later one is answered and captured first, as when the earlier one has to ask for a topic's id.
+  const release = harness.holdMetadata()
+  both.broker.send(answerProduce(small, [{ topic: 'orders', baseOffset: 0 }]), answerProduce(second))
+  await until(() => harness.captures.length === 1, { what: 'the capture of the second', interval: 1 })
+  release()
+  await until(() => harness.captures.length === 2, { what: 'the capture of the first', interval: 1 })
+  for (const capture of harness.captures) capture.resolve()
+  const answers = [await both.client.next(), await both.client.next()]
+  expect(answers.map(answer => read(produce, 12, answer).responses[0]!.partitionResponses[0]!.errorCode)).toEqual([
+    0, 0
+  ])
+  expect(harness.captures[1]!.batches[0]!.chunks[0]!.length).toBeGreaterThan(100)
+})

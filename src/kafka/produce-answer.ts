@@ -38,7 +38,8 @@ export function scanProduceAnswer(frame: Buffer, version: number): ProduceOutcom
         index: frame.readInt32BE(at),
         errorCode: frame.readInt16BE(at + 4),
         baseOffset: readInt64(frame, at + 6),
-        logAppendTimeMs: readInt64(frame, at + 14)
+        // A repeated batch has the producer's own timestamp here, which may be any; it only matters whether there is one.
+        logAppendTimeMs: Number(frame.readBigInt64BE(at + 14))
       })
       if (version >= 5) cursor.advance(8) // log start offset
       if (version >= 8) skipErrors(cursor, compact)

@@ -84,3 +84,12 @@ test.each([8, 9])('an answer without topics is none, in version %d', version => 
   )
   expect(thrown(() => scanProduceAnswer(frame, version))).toMatchObject({ code: 'WIRE_CORRUPT' })
 })
+
+test('a repeated batch may have any timestamp of its producer for its time of appending, nanoseconds too', () => {
+  const repeated = answer(9)
+  const told = Buffer.alloc(8)
+  told.writeBigInt64BE(1_700_000_000_000n)
+  repeated.writeBigInt64BE(1_764_000_000_123_456_789n, repeated.indexOf(told))
+  const [topic] = scanProduceAnswer(repeated, 9).responses
+  expect(topic!.partitionResponses[0]!.logAppendTimeMs).toBeGreaterThan(2 ** 53)
+})

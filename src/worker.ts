@@ -130,7 +130,6 @@ export async function startWorker(
     phase,
     upstreamFault: upstream.fault,
     walFault: captureFault()?.message ?? null,
-    walWaitingMs: passes ? 0 : wal.waitingMs,
     unarchived: pipeline.unarchived(),
     archiveLimitMs: archiveLimitMs(worker['segment.ms']),
     now: Date.now()

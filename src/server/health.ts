@@ -21,16 +21,11 @@ export interface WorkerState {
   readonly upstreamFault: string | null
   /** Why the WAL takes nothing; null while it does. */
   readonly walFault: string | null
-  /** How long the append that has waited longest for the disk has waited; 0 when none does. */
-  readonly walWaitingMs: number
   readonly unarchived: readonly UnarchivedPartition[]
   /** See `archiveLimitMs`. */
   readonly archiveLimitMs: number
   readonly now: number
 }
-
-/** An append that waits longer for the disk counts as a fault, though no error has come. A choice, not a measurement. */
-const WAL_STALLED_MS = 10_000
 
 /**
  * The age at which a captured batch should long have been archived. A batch is due at `segment.ms`; twice that again,
@@ -47,14 +42,10 @@ export function notReady(state: WorkerState): Reason[] {
     starting: state.phase === 'starting' ? 'not every connector is running yet' : null,
     draining: state.phase === 'draining' ? 'told to stop: it takes no new connections and archives what it has' : null,
     upstream: state.upstreamFault,
-    wal: state.walFault ?? stalled(state),
+    wal: state.walFault,
     archive: behind(state)
   }
   return reasonKinds.flatMap(what => (messages[what] === null ? [] : [{ what, message: messages[what] }]))
-}
-
-function stalled({ walWaitingMs }: WorkerState): string | null {
-  return walWaitingMs > WAL_STALLED_MS ? `the disk has not taken an append for ${seconds(walWaitingMs)}` : null
 }
 
 /** Names the partition that is furthest behind, and how many others are. */

@@ -58,7 +58,11 @@ export class Wal implements AsyncDisposable {
 
   private constructor(worker: Worker, ready: Ready, { maxBytes }: WalOptions, exited: Promise<unknown>) {
     this.#worker = worker
-    this.#health = new HealthWatch(maxBytes, () => this.bytes + this.waitingBytes)
+    this.#health = new HealthWatch(
+      maxBytes,
+      () => this.bytes + this.waitingBytes,
+      () => this.#waiting.longestMs
+    )
     this.#streams = new StreamNumbers(ready.streams)
     for (const file of ready.recovered) {
       this.#ledger.sawFile(file)
@@ -102,8 +106,9 @@ export class Wal implements AsyncDisposable {
    * Resolves when all the batches are on the disk, each in a row or found there already. A batch is kept beside another
    * one at the same offset, and beside itself under other flags; with `keepRepeats` every batch gets a row of its own. The
    * chunks are not used after the call returned.
-   * Rejects, and none counts as stored: WAL_FAILED (the disk; then nothing is stored either that was appended before the
-   * failure was heard of), WAL_FULL (maxBytes or reserveBytes, unless `beyondLimit`, for what makes room afterwards), BATCH_CORRUPT (size or CRC).
+   * Rejects, and none counts as stored: WAL_FAILED (the disk; then nothing is stored either that was appended before the failure
+   * was heard of), BATCH_CORRUPT (size or CRC), and, unless with `beyondLimit`, for what makes room afterwards, WAL_FULL (maxBytes
+   * or reserveBytes) and WAL_FAILED of a disk that hangs.
    */
   async append(
     batches: readonly CapturedBatch[],
@@ -128,11 +133,11 @@ export class Wal implements AsyncDisposable {
   #refusal(beyondLimit: boolean): MillraceError | undefined {
     if (this.#closed !== undefined) return closedError()
     if (this.#health.failed !== undefined) return this.#health.failed
-    const lack = beyondLimit ? undefined : this.#health.lack
-    if (lack === undefined) return undefined
+    const refusal = beyondLimit ? undefined : this.#health.refusal
+    if (refusal === undefined) return undefined
     this.#health.tell()
     this.#deleteSpent()
-    return lack
+    return refusal
   }
 
   /** The streams of which something is not released. */
@@ -234,6 +239,7 @@ export class Wal implements AsyncDisposable {
 
   /** Whether an append would be taken now; if not, with which error it is refused. */
   get health(): WalHealth {
+    this.#health.tell() // of a disk that hangs nothing else is heard
     return this.#health.now
   }
 
@@ -245,11 +251,6 @@ export class Wal implements AsyncDisposable {
   /** Appends that were rejected since the start. */
   get appendFailures(): number {
     return this.#waiting.failures
-  }
-
-  /** How long, in ms, the append that has waited longest has waited; 0 when none waits. */
-  get waitingMs(): number {
-    return this.#waiting.longestMs
   }
 
   /** Calls the listener with the seconds that each commit took. Returns its remover. */

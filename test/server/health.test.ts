@@ -10,7 +10,6 @@ const healthy: WorkerState = {
   phase: 'running',
   upstreamFault: null,
   walFault: null,
-  walWaitingMs: 0,
   unarchived: [],
   archiveLimitMs: limit,
   now
@@ -51,12 +50,6 @@ test('what is wrong with cluster and WAL is said as they say it', () => {
     'upstream',
     'wal'
   ])
-})
-
-test('a disk that hangs without an error is a fault of the WAL', () => {
-  expect(reasons({ walWaitingMs: 9_999 })).toEqual([])
-  expect(reasons({ walWaitingMs: 12_345 })).toEqual(['wal: the disk has not taken an append for 12 s'])
-  expect(reasons({ walWaitingMs: 12_345, walFault: 'no space left' })).toEqual(['wal: no space left'])
 })
 
 test('the archive may lag three times segment.ms and a minute', () => {

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto'
 import { readdir } from 'node:fs/promises'
-import { expect, test } from 'vitest'
+import { expect, test, vi } from 'vitest'
 import { FrameFlag } from '../../src/wal/frame.ts'
 import type { CapturedBatch } from '../../src/wal/messages.ts'
 import type { WalEntry } from '../../src/wal/reader.ts'
@@ -290,4 +290,30 @@ test('a file without rows does not survive a restart, and no number is used twic
     await using opened = await openWal({ directory: folder.path })
     await until(async () => (await files(opened.directory)).join() === `${i}.wal`, { what: `only ${i}.wal is left` })
   }
+})
+
+test('while the disk hangs nothing more is taken into memory, but for what makes room, and all goes on by itself', async () => {
+  await using opened = await openWal()
+  const { wal } = opened
+  const heard: boolean[] = []
+  wal.onHealthChange(({ ok }) => heard.push(ok))
+  // Nothing is heard of the disk within one turn, however long it lasts.
+  const first = wal.append([captured(0)])
+  const clock = vi.spyOn(performance, 'now').mockReturnValue(performance.now() + 4_900)
+  expect(wal.health.ok).toBe(true)
+  clock.mockReturnValue(performance.now() + 200)
+  expect(wal.health).toMatchObject({
+    ok: false,
+    error: { code: 'WAL_FAILED', message: expect.stringContaining('has not taken an append for 5 s') }
+  })
+  const refused = wal.append([captured(1)])
+  const makesRoom = wal.append([captured(2)], { beyondLimit: true })
+  clock.mockRestore()
+  await expect(refused).rejects.toThrow('has not taken an append')
+  await first
+  await makesRoom
+  expect(wal.health.ok).toBe(true)
+  await wal.append([captured(3)])
+  expect(heard).toEqual([false, true])
+  expect(readAll(opened.directory)).toEqual([0, 2, 3].map(i => wanted(captured(i))))
 })

@@ -17,7 +17,7 @@ const PADDING_TAGS = [127, 16_383]
  * need less is padding. Where they need more, the last brokers are left out: they are hints, which spare clients a
  * request for metadata and which brokers give only beside NOT_LEADER_OR_FOLLOWER and FENCED_LEADER_EPOCH; a client finds
  * the leader, whose id it is told all the same, by the metadata that it has or asks for. To keep whole answers back until it
- * is known whether they name somebody would cost 50 MiB a connection. Throws LISTEN_FAILED.
+ * is known whether they name somebody would cost 50 MiB a connection.
  */
 export async function relocateTail(
   key: number,

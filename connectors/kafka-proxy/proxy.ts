@@ -32,8 +32,8 @@ export class KafkaProxy implements RunningSource, NodeMap {
   readonly #departures: Departures
   /** With the node id of the listener that each came to. */
   readonly #sessions = new Map<Session, number>()
-  /** Why a broker that the cluster has named has no listener. */
-  #unoffered: string | null = null
+  /** Brokers that have no listener, which has been said. */
+  readonly #unoffered = new Set<number>()
   #unwatch = (): void => {}
   #stopping = false
 
@@ -68,7 +68,8 @@ export class KafkaProxy implements RunningSource, NodeMap {
     const proxy = new KafkaProxy(config, source)
     try {
       await source.cluster.refresh([])
-      await proxy.reconcile(source.cluster.brokers)
+      const [fault] = (await proxy.#offer(source.cluster.brokers)).values()
+      if (fault) throw fault
       await proxy.#listen(-1, config.listen.port)
       proxy.#unwatch = source.cluster.watchBrokers(brokers => void proxy.#follow(brokers))
     } catch (error) {
@@ -99,12 +100,14 @@ export class KafkaProxy implements RunningSource, NodeMap {
     return { host: this.#config['advertised.host'] ?? this.#config.listen.host, port: this.#portOf(nodeId) }
   }
 
-  async reconcile(brokers: ReadonlyMap<number, Address>): Promise<void> {
-    for (const [nodeId, address] of brokers) {
-      if (address.host === '') continue // a broker that is known but has no listener for us
-      this.#brokers.set(nodeId, address)
-      await this.#listen(nodeId, this.#portOf(nodeId))
+  async reconcile(brokers: ReadonlyMap<number, Address>): Promise<ReadonlySet<number>> {
+    const faults = await this.#offer(brokers)
+    for (const [nodeId, err] of faults) {
+      // Metadata comes every few seconds; the same trouble is no news.
+      if (!this.#unoffered.has(nodeId)) this.#source.logger.warn({ err }, 'a broker is not offered to clients')
+      this.#unoffered.add(nodeId)
     }
+    return new Set([...brokers.keys()].filter(nodeId => !faults.has(nodeId)))
   }
 
   async stop(): Promise<void> {
@@ -120,15 +123,23 @@ export class KafkaProxy implements RunningSource, NodeMap {
   async #follow(brokers: ReadonlyMap<number, Address>): Promise<void> {
     if (this.#stopping) return
     for (const nodeId of this.#departures.see(this.#brokers.keys(), brokers)) void this.#close(nodeId)
-    try {
-      await this.reconcile(brokers)
-      this.#unoffered = null
-    } catch (error) {
-      // Metadata comes every few seconds; the same trouble is no news.
-      if (messageOf(error) !== this.#unoffered)
-        this.#source.logger.warn({ err: error }, 'a broker is not offered to clients')
-      this.#unoffered = messageOf(error)
+    await this.reconcile(brokers)
+  }
+
+  /** Opens a listener for each broker. Gives, by node id, why one could not be opened. */
+  async #offer(brokers: ReadonlyMap<number, Address>): Promise<ReadonlyMap<number, unknown>> {
+    const faults = new Map<number, unknown>()
+    for (const [nodeId, address] of brokers) {
+      if (address.host === '') continue // a broker that is known but has no listener for us
+      this.#brokers.set(nodeId, address)
+      try {
+        await this.#listen(nodeId, this.#portOf(nodeId))
+        this.#unoffered.delete(nodeId)
+      } catch (error) {
+        faults.set(nodeId, error)
+      }
     }
+    return faults
   }
 
   /**

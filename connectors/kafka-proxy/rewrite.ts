@@ -5,8 +5,11 @@ import { KafkaError, messages, responseBodyStart, responseFrame } from 'millrace
 import { offeredVersions } from './versions.ts'
 
 export interface NodeMap {
-  /** Makes sure that each of these brokers has its listener. Called before an answer that names them goes out. */
-  reconcile(brokers: ReadonlyMap<number, Address>): Promise<void>
+  /**
+   * Sees to it that each of these brokers has its listener. Called before an answer that names them goes out. Gives those that
+   * have one: a port may be taken.
+   */
+  reconcile(brokers: ReadonlyMap<number, Address>): Promise<ReadonlySet<number>>
   /** Where clients reach a broker. */
   addressOf(nodeId: number): Address
 }
@@ -29,20 +32,26 @@ export function isRewritten(key: number): boolean {
   return rewriters.has(key)
 }
 
-/** The answer with our addresses in it. Throws WIRE_CORRUPT, LISTEN_FAILED. */
+/** The answer with our addresses in it. Throws WIRE_CORRUPT. */
 export function rewrite(key: number, version: number, frame: Buffer, context: RewriteContext): Promise<Buffer> {
   return rewriters.get(key)!(frame, version, context)
 }
 
-/** The nodes with our addresses in place of theirs; entries without a node or host stay as they are. Throws LISTEN_FAILED. */
+/**
+ * The nodes with our addresses in place of theirs; entries without a node or host stay as they are. Left out are those that have
+ * no listener: to name them would lead clients to whoever has taken the port, or past us.
+ */
 export async function relocate<N extends Address>(
   entries: readonly N[],
   idOf: (entry: N) => number,
   nodes: NodeMap
 ): Promise<N[]> {
   const isNode = (entry: N) => idOf(entry) >= 0 && entry.host !== ''
-  await nodes.reconcile(new Map(entries.filter(isNode).map(one => [idOf(one), { host: one.host, port: one.port }])))
-  return entries.map(entry => (isNode(entry) ? { ...entry, ...nodes.addressOf(idOf(entry)) } : entry))
+  const named = new Map(entries.filter(isNode).map(one => [idOf(one), { host: one.host, port: one.port }]))
+  const offered = await nodes.reconcile(named)
+  return entries
+    .filter(entry => !isNode(entry) || offered.has(idOf(entry)))
+    .map(entry => (isNode(entry) ? { ...entry, ...nodes.addressOf(idOf(entry)) } : entry))
 }
 
 async function rewriteMetadata(frame: Buffer, version: number, { nodes, onTopics }: RewriteContext): Promise<Buffer> {
@@ -56,14 +65,21 @@ async function rewriteDescribeCluster(frame: Buffer, version: number, { nodes }:
   return encode({ ...answer, brokers: await relocate(answer.brokers, broker => broker.brokerId, nodes) })
 }
 
+/** What is answered of a coordinator that is a broker without a listener: clients ask again. */
+const nowhere = { errorCode: KafkaError.COORDINATOR_NOT_AVAILABLE, nodeId: -1, host: '', port: -1 }
+
 async function rewriteFindCoordinator(frame: Buffer, version: number, { nodes }: RewriteContext): Promise<Buffer> {
   const { answer, encode } = open(messages.findCoordinator, frame, version)
   if (answer.coordinators) {
-    return encode({ ...answer, coordinators: await relocate(answer.coordinators, one => one.nodeId, nodes) })
+    const found = new Map((await relocate(answer.coordinators, one => one.nodeId, nodes)).map(one => [one.key, one]))
+    return encode({
+      ...answer,
+      coordinators: answer.coordinators.map(one => found.get(one.key) ?? { ...one, ...nowhere })
+    })
   }
   const { nodeId = -1, host = '', port = -1 } = answer
   const [place] = await relocate([{ host, port }], () => nodeId, nodes)
-  return encode({ ...answer, ...place })
+  return encode({ ...answer, ...(place ?? nowhere) })
 }
 
 async function rewriteApiVersions(frame: Buffer, version: number): Promise<Buffer> {

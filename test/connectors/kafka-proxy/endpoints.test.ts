@@ -17,6 +17,7 @@ function nodesAt(host: string) {
   const nodes: NodeMap = {
     async reconcile(brokers) {
       for (const id of brokers.keys()) known.add(id)
+      return new Set(brokers.keys())
     },
     addressOf(nodeId) {
       expect(known.has(nodeId), `node ${nodeId} is named before it has a listener`).toBe(true)

@@ -21,6 +21,7 @@ function context() {
     nodes: {
       async reconcile(brokers) {
         for (const [id, address] of brokers) reconciled.set(id, address)
+        return new Set(brokers.keys())
       },
       addressOf(nodeId) {
         expect(reconciled.has(nodeId), `node ${nodeId} is named before it has a listener`).toBe(true)

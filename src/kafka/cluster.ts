@@ -1,6 +1,7 @@
 // A raw client of one cluster: finds the leader of a partition and sends it ListOffsets, Fetch and Produce as they are.
 import { isMillraceError, MillraceError } from '../errors.ts'
 import type { Address } from './address.ts'
+import { formatAddress } from './address.ts'
 import type { Api, ResponseOf } from './api.ts'
 import { Connection } from './connection.ts'
 import { KafkaError, kafkaErrorName, rightsHint } from './kafka-errors.ts'
@@ -46,6 +47,8 @@ export class Cluster implements Disposable {
   readonly #connections = new Map<string, Promise<Connection>>()
   readonly #topics = new Map<string, TopicMetadata>()
   readonly #watchers = new Set<(brokers: ReadonlyMap<number, Address>) => void>()
+  /** The addresses that did not answer when they were asked last, the longest ago first. */
+  readonly #unanswering = new Set<string>()
   #brokers = new Map<number, Address>()
   #clusterId: string | null = null
 
@@ -86,11 +89,8 @@ export class Cluster implements Disposable {
    * in the answer. Throws BROKER_ERROR for a named topic that we may not see, which says nothing of whether it exists.
    */
   async refresh(topics: readonly string[] | null): Promise<TopicMetadata[]> {
-    const connection = await this.#anyBroker()
-    const answer = await connection.request(metadata, {
-      topics: topics?.map(name => ({ name })) ?? null,
-      allowAutoTopicCreation: false
-    })
+    const question = { topics: topics?.map(name => ({ name })) ?? null, allowAutoTopicCreation: false }
+    const answer = await this.#askAny(connection => connection.request(metadata, question))
     this.#brokers = new Map(answer.brokers.map(b => [b.nodeId, { host: b.host, port: b.port }]))
     for (const watcher of this.#watchers) watcher(this.#brokers)
     this.#clusterId = answer.clusterId ?? null
@@ -171,7 +171,7 @@ export class Cluster implements Disposable {
    * it has none of it. Null from a broker without leader epochs. Throws BROKER_ERROR. Source: KIP-101.
    */
   async endOfEpoch(at: TopicPartition, epoch: number): Promise<number | null> {
-    if (!(await this.#anyBroker()).offers(offsetForLeaderEpoch)) return null
+    if (!(await this.#askAny(connection => connection.offers(offsetForLeaderEpoch)))) return null
     const topics = [{ topic: at.topic, partitions: [{ partition: at.partition, leaderEpoch: epoch }] }]
     const found = await this.#atLeader(
       at,
@@ -239,7 +239,7 @@ export class Cluster implements Disposable {
 
   /** A producer id for idempotent appends. */
   async initProducerId(): Promise<{ producerId: number; producerEpoch: number }> {
-    const connection = await this.#anyBroker()
+    const connection = await this.#askAny(connection => connection)
     return retrying('InitProducerId', async () => {
       const answer = await connection.request(initProducerId, { transactionalId: null, transactionTimeoutMs: 60_000 })
       return { ...answer, value: answer }
@@ -273,16 +273,29 @@ export class Cluster implements Disposable {
     })
   }
 
-  async #anyBroker(): Promise<Connection> {
-    let failure: unknown
-    for (const address of [...this.#bootstrap, ...this.#brokers.values()]) {
+  /**
+   * Asks one broker after the other until one answers. Those that did not answer last come last: one that is frozen, or whose
+   * packets are dropped, costs its timeout once.
+   */
+  async #askAny<T>(ask: (connection: Connection) => T | Promise<T>): Promise<T> {
+    const known = new Map(
+      [...this.#bootstrap, ...this.#brokers.values()].map(address => [formatAddress(address), address])
+    )
+    const first = [...known.keys()].filter(place => !this.#unanswering.has(place))
+    const last = [...this.#unanswering].filter(place => known.has(place))
+    let failure: unknown = new MillraceError('BROKER_UNREACHABLE', 'no broker address is known')
+    for (const place of [...first, ...last]) {
       try {
-        return await this.#connect(address)
+        const answer = await ask(await this.#connect(known.get(place)!))
+        this.#unanswering.delete(place)
+        return answer
       } catch (error) {
+        this.#unanswering.delete(place)
+        this.#unanswering.add(place) // behind those that failed before
         failure = error
       }
     }
-    throw failure ?? new MillraceError('BROKER_UNREACHABLE', 'no broker address is known')
+    throw failure
   }
 
   async #connect(address: Address): Promise<Connection> {

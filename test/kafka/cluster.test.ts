@@ -30,3 +30,28 @@ test('a topic that may not be described is no topic that is gone: the error name
     hint: expect.stringContaining('Describe')
   })
 })
+
+test('a broker that does not answer is asked last from then on', async () => {
+  let refused = 0
+  const mute = await serve((frame, socket) => {
+    if (frame.readInt16BE(4) === apiVersions.key) return versionsAnswer(frame)
+    refused += 1
+    socket.destroy()
+    return null
+  })
+  let answered = 0
+  const well = await serve(frame => {
+    if (frame.readInt16BE(4) === apiVersions.key) return versionsAnswer(frame)
+    answered += 1
+    const answer = { brokers: [], clusterId: 'c', topics: [] }
+    return responseFrame(metadata, 13, frame.readInt32BE(8), metadata.response.encode(answer, 13))
+  })
+  using cluster = new Cluster([mute.address, well.address])
+  for (let i = 0; i < 3; i++) expect(await cluster.refresh(null)).toEqual([])
+  expect({ refused, answered }).toEqual({ refused: 1, answered: 3 })
+
+  using alone = new Cluster([mute.address])
+  await expect(alone.refresh(null)).rejects.toMatchObject({ code: 'BROKER_UNREACHABLE' })
+  await expect(alone.refresh(null)).rejects.toMatchObject({ code: 'BROKER_UNREACHABLE' })
+  expect(refused).toBe(3)
+})

@@ -22,6 +22,8 @@ export interface TopicMetadata {
 export interface TopicPartition {
   readonly topic: string
   readonly partition: number
+  /** Only `fetchLog` heeds it, from Fetch v13 on: a topic made anew under the name is refused, as UNKNOWN_TOPIC_ID. */
+  readonly topicId?: string
 }
 
 export interface FetchedLog {
@@ -192,7 +194,7 @@ export class Cluster implements Disposable {
       at,
       fetch,
       async connection => {
-        const { topicId } = await this.topic(at.topic)
+        const topicId = at.topicId ?? (await this.topic(at.topic)).topicId
         return connection.request(fetch, {
           maxWaitMs: 0,
           minBytes: 0,

@@ -5,7 +5,7 @@ import type { CanonicalBatch } from '../kafka/batch.ts'
 import { batchesOf } from '../kafka/batch.ts'
 import type { Cluster } from '../kafka/cluster.ts'
 import { EARLIEST, LATEST } from '../kafka/cluster.ts'
-import type { Gap } from '../segment/manifest.ts'
+import type { Gap, GapReason } from '../segment/manifest.ts'
 import type { StreamKey } from '../wal/stream.ts'
 import { streamId } from '../wal/stream.ts'
 import type { OffsetRange } from './settle.ts'
@@ -19,6 +19,13 @@ export interface LogState {
   readonly end: number
   /** The topic's settings make the broker store other bytes than it was sent. */
   readonly rewrites: boolean
+}
+
+/** What the broker has for holes. */
+export interface Filled {
+  readonly batches: readonly CanonicalBatch[]
+  /** Parts of the holes for which it has nothing, in offset order. */
+  readonly gaps: readonly Gap[]
 }
 
 /** Topic settings are asked for again after this time. */
@@ -89,28 +96,57 @@ export class BrokerLog {
     return ends
   }
 
+  /** Where the batch begins that holds the log's start: kafka-delete-records moves the start into the middle of one. */
+  async firstBatch(stream: StreamKey, start: number): Promise<number> {
+    // However little is asked for, the broker gives a whole batch.
+    const { records } = await this.#cluster.fetchLog(stream, start, 1)
+    for (const { header } of batchesOf(records)) return Math.min(start, header.baseOffset)
+    return start
+  }
+
   /**
-   * Fetches the broker's batches for the first of these holes, and what the same answer has for the others; or says why
-   * the broker has nothing for it. Neither: the broker gives nothing now.
+   * Fetches the broker's batches for the first of these holes, which are in offset order, and what the same answer has for
+   * the others; and says of which parts of the holes the broker has nothing, and why. Neither: the broker gives nothing now.
+   * A batch that begins below `begin`, where the range of the holes begins, cannot stand in it: an election took back what
+   * is archived before, and put this batch over it.
    */
   async fill(
     stream: StreamKey,
-    holes: readonly [OffsetRange, ...OffsetRange[]],
-    { exists, start }: LogState
-  ): Promise<{ batches: CanonicalBatch[]; gap?: Gap }> {
-    const [{ from, to }] = holes
-    if (!exists) return { batches: [], gap: { from, to, reason: 'unavailable' } }
-    if (to <= start) return { batches: [], gap: { from, to, reason: 'retention' } }
-    // The log may start inside a batch (kafka-delete-records); then all of that batch is still there.
-    const { records } = await this.#cluster.fetchLog(stream, Math.max(from, start))
-    const fetched = [...batchesOf(records)].filter(({ header }) => header.lastOffset >= from)
-    const [first] = fetched
-    if (first && first.header.baseOffset > from) {
-      const reason = from < start ? 'retention' : 'compacted'
-      return { batches: [], gap: { from, to: Math.min(to, first.header.baseOffset), reason } }
+    holes: readonly OffsetRange[],
+    { exists, start }: LogState,
+    begin: number
+  ): Promise<Filled> {
+    const batches: CanonicalBatch[] = []
+    const gaps: Gap[] = []
+    let position = 0
+    let next = 0
+    /** To be called where the log has nothing for the holes between `position` and `offset`. */
+    const lackUntil = (offset: number, reason?: GapReason): void => {
+      for (let hole = holes[next]; hole !== undefined && hole.from < offset; hole = holes[++next]) {
+        const from = Math.max(hole.from, position)
+        const to = Math.min(hole.to, offset)
+        if (from < to) gaps.push({ from, to, reason: reason ?? (from < start ? 'retention' : 'compacted') })
+        if (hole.to > offset) break
+      }
+      position = offset
     }
-    const overlaps = ({ header }: CanonicalBatch): boolean =>
-      holes.some(hole => header.baseOffset < hole.to && header.lastOffset >= hole.from)
-    return { batches: fetched.filter(overlaps) }
+    if (!exists) lackUntil(Number.POSITIVE_INFINITY, 'unavailable')
+    // The log may start inside a batch (kafka-delete-records); then all of that batch is still there.
+    else lackUntil(holes.findLast(({ to }) => to <= start)?.to ?? 0)
+    const first = holes[next]
+    if (first === undefined) return { batches, gaps }
+
+    const { records } = await this.#cluster.fetchLog(stream, Math.max(first.from, start))
+    for (const batch of batchesOf(records)) {
+      const { baseOffset, lastOffset } = batch.header
+      if (lastOffset < first.from) continue
+      lackUntil(Math.max(position, baseOffset))
+      const hole = holes[next]
+      if (hole === undefined) break
+      if (hole.from <= lastOffset) batches.push(batch)
+      if (baseOffset < begin) lackUntil(lastOffset + 1, 'truncated')
+      position = lastOffset + 1
+    }
+    return { batches, gaps }
   }
 }

@@ -15,7 +15,7 @@ import type { Wal } from '../wal/wal.ts'
 import type { BrokerLog, LogState } from './broker-log.ts'
 import { Releaser } from './release.ts'
 import type { SegmentBuilder } from './segment-builder.ts'
-import type { OffsetRange, SettleOptions } from './settle.ts'
+import type { SettleOptions } from './settle.ts'
 import { cut, isFetched, settle } from './settle.ts'
 import { giveUpUnreadable, giveUpUnseen } from './unreadable.ts'
 
@@ -85,6 +85,7 @@ export class Sealer {
     const { archive, broker, builder, logger, warm, createdBy } = this.#parts
     const log = await broker.state(stream)
     const chain = await this.#begun(stream, log)
+    if (chain === null) return { progressed: false, end: 0 }
     await this.#releaseBehind(chain)
 
     const live = await this.#ahead(stream, chain.end)
@@ -148,14 +149,20 @@ export class Sealer {
     for (const { reason } of gaps) this.#gaps.set(reason, (this.#gaps.get(reason) ?? 0) + 1)
   }
 
-  /** The chain as it stands; the first segment ever needs a root, which begins where the broker's log begins. */
-  async #begun(stream: StreamKey, log: LogState): Promise<Chain> {
-    const { archive, createdBy } = this.#parts
+  /**
+   * The chain as it stands; the first segment ever needs a root, which begins where the broker's log begins. Null where there
+   * is none and nothing to begin one with: the topic was deleted before anything of it was captured.
+   */
+  async #begun(stream: StreamKey, log: LogState): Promise<Chain | null> {
+    const { archive, broker, createdBy } = this.#parts
     const chain = await archive.walk(stream)
     if (chain.root !== null) return chain
-    const logStart = log.exists ? log.start : Number.POSITIVE_INFINITY
-    const firstCaptured = this.#parts.wal.firstUnreleased(stream) ?? logStart
-    const root = await archive.createRoot(stream, Math.min(logStart, firstCaptured), createdBy)
+    const firstCaptured = this.#parts.wal.firstUnreleased(stream) ?? Number.POSITIVE_INFINITY
+    let begin = log.exists ? Math.min(log.start, firstCaptured) : firstCaptured
+    if (!Number.isSafeInteger(begin)) return null
+    // A batch of which the broker has deleted only the first records is still whole, and can stand only where it begins.
+    if (begin > 0 && begin < firstCaptured) begin = await broker.firstBatch(stream, begin)
+    const root = await archive.createRoot(stream, begin, createdBy)
     return { ...chain, root, end: root.baseOffset }
   }
 
@@ -203,22 +210,22 @@ export class Sealer {
   ): Promise<{ rows: readonly WalEntry[]; gaps: readonly Gap[]; next: number }> {
     const { segmentBytes, broker, wal, logger } = this.#parts
     const isKept = await this.#keptBy(stream, captured, log)
-    const gaps: Gap[] = []
+    let gaps: readonly Gap[] = []
     let lastHole = -1
     for (let entries = captured; ; ) {
-      const options = { ...range, isKept, gaps: gaps.toSorted((a, b) => a.from - b.from) }
+      const options = { ...range, isKept, gaps }
       const settled = settle(entries, options)
       const { line, next } = cut(settled, options, segmentBytes)
-      const done = { rows: line, gaps: options.gaps, next }
-      const [hole, ...others] = settled.holes
+      const done = { rows: line, gaps, next }
+      const [hole] = settled.holes
       if (hole === undefined || next < hole.from || size(line) >= segmentBytes || hole.from === lastHole) return done
 
-      const holes: [OffsetRange, ...OffsetRange[]] = [hole, ...others]
-      const { batches, gap } = await broker.fill(stream, holes, log)
-      if (gap) gaps.push(gap)
-      else if (batches.length === 0) return done
-      else {
-        lastHole = hole.from
+      const filled = await broker.fill(stream, settled.holes, log, range.from)
+      const { batches } = filled
+      if (batches.length === 0 && filled.gaps.length === 0) return done
+      lastHole = hole.from
+      gaps = [...gaps, ...filled.gaps].sort((a, b) => a.from - b.from)
+      if (batches.length > 0) {
         // What was fetched takes the same way as what is captured, so that a crash loses neither. It may exceed the
         // WAL's limit, since only sealing makes room again.
         await wal.append(

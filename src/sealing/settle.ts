@@ -12,7 +12,7 @@ export interface OffsetRange {
 }
 
 export interface SettleOptions extends OffsetRange {
-  /** Ranges that are known to hold nothing. */
+  /** Ranges that are known to hold nothing, in offset order. */
   readonly gaps?: readonly Gap[]
   /** The topic's settings make the broker rewrite batches: only fetched ones count. */
   readonly fetchedOnly?: boolean
@@ -39,10 +39,11 @@ export function settle(
   const line: WalEntry[] = []
   const holes: OffsetRange[] = []
   let position = from
+  let nextGap = 0
 
   const reach = (offset: number): void => {
-    for (const gap of gaps) {
-      if (gap.to <= position || gap.from >= offset) continue
+    for (let gap = gaps[nextGap]; gap !== undefined && gap.from < offset; gap = gaps[++nextGap]) {
+      if (gap.to <= position) continue
       if (gap.from > position) holes.push({ from: position, to: gap.from })
       position = gap.to
     }
@@ -125,21 +126,28 @@ function isSame(a: WalEntry, b: WalEntry): boolean {
 /** A segment's manifest has a line or more for each odd batch: so many keep it far below what its readers take, 64 MiB. */
 export const MAX_SEGMENT_BATCHES = 100_000
 
+/** Kafka's indexes hold 31 bits, of which a new archive may need half for what lies before the range. */
+const MAX_SPAN = 2 ** 30
+
 /**
- * The longest part of a settled line, from its start, that reaches `bytes` or MAX_SEGMENT_BATCHES and has no hole in it.
- * `next` is the first offset after it.
+ * The longest part of a settled line, from its start, that reaches `bytes`, MAX_SEGMENT_BATCHES or MAX_SPAN and has no hole in
+ * it. `next` is the first offset after it.
  */
 export function cut(
   { line, holes }: Settled,
   { from, to, gaps = [] }: SettleOptions,
   bytes: number
 ): { line: readonly WalEntry[]; next: number } {
-  const limit = holes[0]?.from ?? to
+  let limit = holes[0]?.from ?? to
   let size = 0
   const taken: WalEntry[] = []
   const isFull = (): boolean => size >= bytes || taken.length >= MAX_SEGMENT_BATCHES
   for (const entry of line) {
     if (entry.baseOffset >= limit || isFull()) break
+    if (entry.baseOffset > from && entry.lastOffset - from >= MAX_SPAN) {
+      limit = entry.baseOffset
+      break
+    }
     taken.push(entry)
     size += entry.bytes
   }

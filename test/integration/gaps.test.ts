@@ -113,6 +113,19 @@ describeWith(needs, 'what is not captured', () => {
     ])
   })
 
+  test('an archive begins with the batch of which the broker has deleted the first records', async () => {
+    const { bootstrap } = useKafka()
+    const topic = await createTopic(bootstrap)
+    const worker = await start({ proxy: { topics: topic, backfill: 'earliest' } })
+    await send(bootstrap, topic, batches('cut', 'whole'))
+    await deleteRecordsBelow(bootstrap, topic, 1)
+    await flush(worker, topic)
+    const segments = await manifests(archiveFolder(worker), topic, 0)
+    expect(segments).toMatchObject([{ baseOffset: 0, firstBatchOffset: 0, nextOffset: 6, gaps: [] }])
+    await expectBrokersLog(worker, topic)
+    await expectClean(worker, topic)
+  })
+
   test('a topic made anew under its name is another stream, also when nothing of it is captured', async () => {
     const { bootstrap } = useKafka()
     const topic = await createTopic(bootstrap)

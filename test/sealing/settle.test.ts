@@ -121,6 +121,20 @@ describe('cut', () => {
   })
 })
 
+test('a segment has no batch that is further from its beginning than an index can tell of', () => {
+  const far = 2 ** 31
+  const gaps = gapsOf(`0-${far} ${far + 2}-${3 * far}`)
+  const parts = (captured: string, from: number) => {
+    const options = { from, to: 3 * far + 2, gaps: gaps.filter(gap => gap.from >= from) }
+    const { line, next } = cut(settle(entries(captured), options), options, 1_000)
+    return { taken: line.map(text).join(' '), next }
+  }
+  const captured = `${far}-${far + 1}a ${3 * far}-${3 * far + 1}b`
+  expect(parts(captured, 0)).toEqual({ taken: '', next: far })
+  expect(parts(captured, far)).toEqual({ taken: `${far}-${far + 1}a`, next: 3 * far })
+  expect(parts(captured, 3 * far)).toEqual({ taken: `${3 * far}-${3 * far + 1}b`, next: 3 * far + 2 })
+})
+
 test('a segment has no more batches than its manifest can tell of', () => {
   const many = Array.from({ length: MAX_SEGMENT_BATCHES + 2 }, (_, offset) => entry(`${offset}-${offset}a`, offset))
   const options = { from: 0, to: many.length }

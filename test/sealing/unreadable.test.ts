@@ -8,7 +8,6 @@ import { expect, test } from 'vitest'
 import { WarmSegments } from '../../src/archive/warm-segments.ts'
 import type { CanonicalBatch } from '../../src/kafka/batch.ts'
 import { encodeBatch } from '../../src/kafka/batch.ts'
-import type { BrokerLog } from '../../src/sealing/broker-log.ts'
 import { Sealer } from '../../src/sealing/sealer.ts'
 import { SegmentBuilder } from '../../src/sealing/segment-builder.ts'
 import { SegmentReader } from '../../src/segment/reader.ts'
@@ -20,6 +19,7 @@ import { flipBit, flipInWal } from '../support/flip.ts'
 import { tempFolder } from '../support/temp.ts'
 import { until } from '../support/until.ts'
 import { orders } from '../wal/batches.ts'
+import { fakeBroker } from './fake-broker.ts'
 
 const COUNT = 4
 const batches = Array.from({ length: COUNT }, (_, i) => batchAt(2 * i, 2 * i + 1))
@@ -47,15 +47,7 @@ async function openWorld({ brokerStart = 0, flags = 0 } = {}) {
   const builder = opened.use(new SegmentBuilder({ walDirectory: walFolder, maxDecompressedBytes: 2 ** 20 }))
   let errors = ''
   const said = new PassThrough().on('data', data => (errors += data))
-  const broker = {
-    state: async () => ({ exists: true, start: brokerStart, end, rewrites: false }),
-    epochEnds: async () => undefined,
-    rewrites: async () => false,
-    async fill(_: unknown, [{ from, to }]: [{ from: number; to: number }]) {
-      if (from < brokerStart) return { batches: [], gap: { from, to: Math.min(to, brokerStart), reason: 'retention' } }
-      return { batches: batches.filter(({ header }) => header.baseOffset < to && header.lastOffset >= from) }
-    }
-  } as unknown as BrokerLog
+  const { broker } = fakeBroker(batches, { start: brokerStart })
   const seal = async () => {
     const sealer = new Sealer({
       wal,

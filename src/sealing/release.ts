@@ -3,13 +3,16 @@
 import { rm } from 'node:fs/promises'
 import type { Logger } from 'pino'
 import type { Archive, Chain, Link } from '../archive/archive.ts'
+import type { BatchHeader } from '../kafka/batch.ts'
 import { SegmentReader } from '../segment/reader.ts'
 import type { SegmentPlan } from '../segment/writer.ts'
 import type { WalEntry } from '../wal/reader.ts'
 import type { StreamKey } from '../wal/stream.ts'
 import type { Wal } from '../wal/wal.ts'
 import type { BrokerLog } from './broker-log.ts'
+import type { BatchIdentity } from './seal-thread.ts'
 import type { SegmentBuilder } from './segment-builder.ts'
+import { inOrder } from './settle.ts'
 
 export interface ReleaserParts {
   readonly wal: Wal
@@ -37,46 +40,57 @@ export class Releaser {
 
   /** Releases all entries that begin below the chain's end. */
   async release(chain: Chain, entries: readonly WalEntry[]): Promise<void> {
-    let rest = entries.filter(({ baseOffset }) => baseOffset < chain.end)
+    const below = inOrder(entries.filter(({ baseOffset }) => baseOffset < chain.end))
+    let next = 0
+    const takeBelow = (offset: number): WalEntry[] => {
+      const first = next
+      while (next < below.length && below[next]!.baseOffset < offset) next++
+      return below.slice(first, next)
+    }
     for (const link of chain.links) {
       const { baseOffset, nextOffset } = link.manifest
-      const inside = rest.filter(row => row.baseOffset >= baseOffset && row.baseOffset < nextOffset)
-      if (inside.length === 0) continue
-      rest = rest.filter(row => !inside.includes(row))
-      await this.#releaseFrom(chain.stream, link, inside)
+      // Before the archive's start: the archive began later, or was trimmed.
+      for (const row of takeBelow(baseOffset)) await this.#putExtra(chain.stream, row)
+      await this.#releaseFrom(chain.stream, link, takeBelow(nextOffset))
     }
-    // Before the archive's start: the archive began later, or was trimmed.
-    for (const row of rest) await this.#putExtra(chain.stream, row)
+    for (const row of takeBelow(chain.end)) await this.#putExtra(chain.stream, row)
   }
 
   async #releaseFrom(stream: StreamKey, link: Link, rows: readonly WalEntry[]): Promise<void> {
-    const archived = new Map((await this.#parts.archive.batchesIn(link)).map(batch => [batch.baseOffset, batch]))
+    if (rows.length === 0) return
+    const { archive, broker, builder, wal } = this.#parts
+    const archived = new Map((await archive.batchesIn(link)).map(batch => [batch.baseOffset, batch]))
+    /** Those that stand where the archive has a batch with other bytes. */
+    const others: { readonly row: WalEntry; readonly captured: BatchIdentity }[] = []
     for (const row of rows) {
       const there = archived.get(row.baseOffset)
-      const same =
-        there?.lastOffset === row.lastOffset &&
-        (there.crc === row.crc || (await this.#isSame(stream, link, row, there.crc)))
-      if (same) this.#parts.wal.release([row])
+      if (there?.lastOffset !== row.lastOffset) {
+        await this.#putExtra(stream, row)
+        continue
+      }
+      const captured = there.crc === row.crc ? null : await builder.identify(row)
+      if (captured === null || captured.correctedCrc === there.crc) wal.release([row])
+      else others.push({ row, captured })
+    }
+    if (others.length === 0) return
+    const isRewriting = await broker.rewrites(stream.topic)
+    const headers = isRewriting ? await this.#headersIn(link, others) : new Map<number, BatchHeader>()
+    for (const { row, captured } of others) {
+      if (isRewritten(captured, headers.get(row.baseOffset))) wal.release([row])
       else await this.#putExtra(stream, row)
     }
   }
 
-  /** Whether the archived batch at a row's offsets is the row's after the broker changed its bytes. */
-  async #isSame({ topic }: StreamKey, { key }: Link, row: WalEntry, archivedCrc: number): Promise<boolean> {
-    const { archive, builder, broker } = this.#parts
-    const captured = await builder.identify(row)
-    if (captured.correctedCrc === archivedCrc) return true
-    if (!(await broker.rewrites(topic))) return false
-    const reader = await SegmentReader.open(archive.source(key))
-    for await (const { header } of reader.batches({ from: row.baseOffset, to: row.baseOffset + 1 })) {
-      return (
-        header.recordCount === captured.recordCount &&
-        header.producerId === captured.producerId &&
-        header.producerEpoch === captured.producerEpoch &&
-        header.baseSequence === captured.baseSequence
-      )
+  /** The archived headers at the offsets of rows in offset order, read in one go: where a topic is rewritten, these are many. */
+  async #headersIn({ key }: Link, rows: readonly { readonly row: WalEntry }[]): Promise<Map<number, BatchHeader>> {
+    const reader = await SegmentReader.open(this.#parts.archive.source(key))
+    const [from, to] = [rows[0]!.row.baseOffset, rows.at(-1)!.row.baseOffset + 1]
+    const wanted = new Set(rows.map(({ row }) => row.baseOffset))
+    const found = new Map<number, BatchHeader>()
+    for await (const { header } of reader.batches({ from, to })) {
+      if (wanted.has(header.baseOffset)) found.set(header.baseOffset, header)
     }
-    return false
+    return found
   }
 
   async #putExtra(stream: StreamKey, row: WalEntry): Promise<void> {
@@ -100,4 +114,14 @@ export class Releaser {
       'the archive does not have this batch here; it was put beside it as an extra'
     )
   }
+}
+
+/** Whether an archived batch is a captured one after the broker changed its bytes. */
+function isRewritten(captured: BatchIdentity, archived: BatchHeader | undefined): boolean {
+  return (
+    archived?.recordCount === captured.recordCount &&
+    archived.producerId === captured.producerId &&
+    archived.producerEpoch === captured.producerEpoch &&
+    archived.baseSequence === captured.baseSequence
+  )
 }

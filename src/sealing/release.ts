@@ -50,10 +50,10 @@ export class Releaser {
     for (const link of chain.links) {
       const { baseOffset, nextOffset } = link.manifest
       // Before the archive's start: the archive began later, or was trimmed.
-      for (const row of takeBelow(baseOffset)) await this.#putExtra(chain.stream, row)
+      for (const row of takeBelow(baseOffset)) await this.putExtra(chain.stream, row)
       await this.#releaseFrom(chain.stream, link, takeBelow(nextOffset))
     }
-    for (const row of takeBelow(chain.end)) await this.#putExtra(chain.stream, row)
+    for (const row of takeBelow(chain.end)) await this.putExtra(chain.stream, row)
   }
 
   async #releaseFrom(stream: StreamKey, link: Link, rows: readonly WalEntry[]): Promise<void> {
@@ -65,7 +65,7 @@ export class Releaser {
     for (const row of rows) {
       const there = archived.get(row.baseOffset)
       if (there?.lastOffset !== row.lastOffset) {
-        await this.#putExtra(stream, row)
+        await this.putExtra(stream, row)
         continue
       }
       const captured = there.crc === row.crc ? null : await builder.identify(row)
@@ -77,7 +77,7 @@ export class Releaser {
     const headers = isRewriting ? await this.#headersIn(link, others) : new Map<number, BatchHeader>()
     for (const { row, captured } of others) {
       if (isRewritten(captured, headers.get(row.baseOffset))) wal.release([row])
-      else await this.#putExtra(stream, row)
+      else await this.putExtra(stream, row)
     }
   }
 
@@ -93,7 +93,8 @@ export class Releaser {
     return found
   }
 
-  async #putExtra(stream: StreamKey, row: WalEntry): Promise<void> {
+  /** Puts a captured batch beside the main line, and releases it. */
+  async putExtra(stream: StreamKey, row: WalEntry): Promise<void> {
     const { archive, builder, wal, logger, createdBy, fileFor } = this.#parts
     const plan: SegmentPlan = {
       ...stream,

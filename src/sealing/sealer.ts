@@ -57,6 +57,9 @@ export interface SealCounts {
 
 const MAX_GAP_BEFORE_BATCHES = 2 ** 30
 
+/** A high watermark follows within a second where the replicas are well; a batch that comes back after all is fetched. */
+const TAKEN_BACK_AFTER_MS = 60_000
+
 export class Sealer {
   readonly #parts: SealerParts
   readonly #releaser: Releaser
@@ -89,6 +92,7 @@ export class Sealer {
     await this.#releaseBehind(chain)
 
     const live = await this.#ahead(stream, chain.end)
+    await this.#putAside(stream, await this.#takenBack(stream, live, log))
     const ahead = live.filter(row => row.lastOffset < log.end)
     // What follows the last capture is looked for only when all captures are in this segment.
     const isAll = size(live) < this.#windowBytes
@@ -182,6 +186,26 @@ export class Sealer {
     }
     giveUpUnseen(this.#parts, stream, held)
     wal.release(held)
+  }
+
+  /**
+   * Captures that for long have been above the high watermark, and do not lie below the end of their leader epoch: an election
+   * took them back and nobody has written there since, so that sealing would never come to them.
+   */
+  async #takenBack(stream: StreamKey, live: readonly WalEntry[], log: LogState): Promise<readonly WalEntry[]> {
+    const before = Date.now() - TAKEN_BACK_AFTER_MS
+    const above = live.filter(row => row.baseOffset >= log.end && row.leaderEpoch >= 0 && row.appendedMs < before)
+    if (above.length === 0) return []
+    const ends = await this.#parts.broker.epochEnds(stream, new Set(above.map(row => row.leaderEpoch)))
+    return above.filter(row => ends !== undefined && row.lastOffset >= (ends.get(row.leaderEpoch) ?? 0))
+  }
+
+  async #putAside(stream: StreamKey, rows: readonly WalEntry[]): Promise<void> {
+    try {
+      for (const row of rows) await this.#releaser.putExtra(stream, row)
+    } catch (error) {
+      await giveUpUnreadable(this.#parts, stream, rows, error)
+    }
   }
 
   /** The captures from an offset on that one segment, and some more, has room for. */

@@ -10,7 +10,7 @@ import { SegmentReader } from '../../src/segment/reader.ts'
 import { Wal } from '../../src/wal/wal.ts'
 import { batchAt, smallArchive } from '../archive/small-archive.ts'
 import { tempFolder } from '../support/temp.ts'
-import { orders } from '../wal/batches.ts'
+import { captured, orders } from '../wal/batches.ts'
 import type { FakeBroker } from './fake-broker.ts'
 import { fakeBroker } from './fake-broker.ts'
 
@@ -107,4 +107,23 @@ test('a topic that is deleted before anything of it was captured gets no archive
   vi.advanceTimersByTime(5_000)
   expect(await world.seal()).toEqual({ progressed: false, end: 0 })
   expect((await world.archived()).root).toBeUndefined()
+})
+
+test('what an election took back where nobody writes any more is put aside in the end, and only that', async () => {
+  vi.useFakeTimers({ toFake: ['Date'], now: Date.now() })
+  const { broker } = fakeBroker([batchAt(0, 9)])
+  // The log goes on to 13 in the epoch of now, of which the high watermark is behind; of the one before it has all up to 10.
+  const ends = new Map([
+    [3, 10],
+    [4, 13]
+  ])
+  await using world = await openWorld({ broker: Object.assign(broker, { epochEnds: async () => ends }), fetches: [] })
+  const epochs = [3, 3, 4, 4, -1]
+  await world.wal.append(epochs.map((leaderEpoch, i) => ({ ...captured(10 + i, { seed: `${i}` }), leaderEpoch })))
+  await world.seal()
+  expect((await world.archived()).extras).toEqual([])
+  vi.advanceTimersByTime(61_000)
+  expect(await world.seal()).toEqual({ progressed: false, end: 10 })
+  expect(await world.archived()).toMatchObject({ end: 10, batches: [0], extras: [10, 11, 13] })
+  expect(world.wal.streams()).toMatchObject([{ firstOffset: 12, lastOffset: 14 }])
 })

@@ -5,7 +5,7 @@ import type { CapturedBatch } from 'millrace/connect'
 import { FrameFlag } from 'millrace/connect'
 import type { messages, ProduceOutcome, ProduceRequest, ResponseOf } from 'millrace/kafka'
 import { KafkaError } from 'millrace/kafka'
-import type { TopicIds, TopicSelection } from './topics.ts'
+import type { Sent, TopicIds, TopicSelection } from './topics.ts'
 import { isCaptured } from './topics.ts'
 
 export type ProduceAnswer = ResponseOf<typeof messages.produce>
@@ -22,16 +22,16 @@ export interface Accepted {
   readonly unnamed: ReadonlyMap<string, unknown>
 }
 
-/** The batches that the broker has in its log now, with their offsets, of a request that was sent at `sentAt`. */
+/** The batches that the broker has in its log now, with their offsets, of a request. */
 export async function acceptedBatches(
   request: ProduceRequest,
   answer: ProduceOutcome,
   clusterId: string,
   ids: TopicIds,
   selection: TopicSelection,
-  sentAt: number
+  sent: Sent
 ): Promise<Accepted> {
-  const sent = new Map(
+  const requested = new Map(
     request.partitions.map(({ topic, topicId, partition, batch }) => [`${topic ?? topicId}/${partition}`, batch])
   )
   const batches: CapturedBatch[] = []
@@ -44,7 +44,7 @@ export async function acceptedBatches(
       if (!isCaptured(topic, selection)) continue
       for (const answered of appended) {
         const { index, baseOffset } = answered
-        const batch = sent.get(`${calledBy(response)}/${index}`)
+        const batch = requested.get(`${calledBy(response)}/${index}`)
         if (!batch) continue
         const topicId = response.topicId ?? (await ids.idOf(topic, baseOffset))
         batches.push({
@@ -53,7 +53,7 @@ export async function acceptedBatches(
           lastOffset: baseOffset + batch.lastOffsetDelta,
           recordCount: batch.recordCount,
           flags: isProvisional(answered) ? FrameFlag.PROVISIONAL : 0,
-          leaderEpoch: ids.epochBefore(topicId, index, sentAt),
+          leaderEpoch: ids.epochBefore(topicId, index, sent),
           chunks: batch.chunks
         })
       }

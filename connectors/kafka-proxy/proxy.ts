@@ -23,7 +23,7 @@ const DRAIN_TIMEOUT_MS = 15_000
 export class KafkaProxy implements RunningSource, NodeMap {
   readonly #config: ProxyConfig
   readonly #source: SourceContext
-  readonly #context: Omit<SessionContext, 'budget'>
+  readonly #context: Omit<SessionContext, 'budget' | 'nodeId'>
   readonly #budget: Budget
   readonly #gate: Gate
   /** By node id; the bootstrap listener is -1. */
@@ -200,7 +200,7 @@ export class KafkaProxy implements RunningSource, NodeMap {
         broker.destroy()
         return
       }
-      const session = new Session(client, broker, { ...this.#context, budget: this.#budget.of(nodeId) })
+      const session = new Session(client, broker, { ...this.#context, nodeId, budget: this.#budget.of(nodeId) })
       this.#sessions.set(session, nodeId)
       session.closed.then(() => this.#sessions.delete(session))
     } catch (error) {

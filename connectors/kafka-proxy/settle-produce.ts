@@ -19,6 +19,8 @@ export interface SettleContext {
   readonly ids: TopicIds
   readonly selection: TopicSelection
   readonly figures: ProxyFigures
+  /** The broker's; -1 for one that was reached by the bootstrap listener. */
+  readonly nodeId: number
   /** Topics, by name or id, of which something was let through without being captured. */
   readonly passed: Set<string>
 }
@@ -35,7 +37,7 @@ const PASS_AFTER_MS = 1_000
 export async function settleProduce(
   { produce: request, version, sentAt }: Exchange & { produce: ProduceRequest },
   frame: Buffer,
-  { source, ids, selection, nodes, figures, passed }: SettleContext,
+  { source, ids, selection, nodes, figures, nodeId, passed }: SettleContext,
   onCopied: () => void
 ): Promise<Buffer> {
   const outcome = scanProduceAnswer(frame, version)
@@ -51,7 +53,10 @@ export async function settleProduce(
   const holdMs = Math.min(request.timeoutMs * HOLD_SHARE_OF_TIMEOUT, passes ? PASS_AFTER_MS : Number.POSITIVE_INFINITY)
   try {
     const capture = async () => {
-      const { batches, unnamed } = await acceptedBatches(request, outcome, source.clusterId, ids, selection, sentAt)
+      const { batches, unnamed } = await acceptedBatches(request, outcome, source.clusterId, ids, selection, {
+        at: sentAt,
+        to: nodeId
+      })
       const captured = batches.length > 0 && source.capture(batches)
       onCopied()
       await captured

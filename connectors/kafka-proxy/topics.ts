@@ -15,6 +15,12 @@ export function isCaptured(topic: string, { topics, regex, exclude }: TopicSelec
   return !topic.startsWith('__') && regex.test(topic)
 }
 
+/** When a request went on, by `performance.now()`, and to which node; -1 for one that is not known. */
+export interface Sent {
+  readonly at: number
+  readonly to: number
+}
+
 /** Names and ids, both ways. The last metadata seen wins: a re-created topic has a new id. */
 export class TopicIds {
   readonly #cluster: Cluster
@@ -35,7 +41,8 @@ export class TopicIds {
       if (name === null) continue
       if (errorCode === 0 && topicId !== undefined) {
         this.#set(name, topicId)
-        for (const p of partitions) this.#cluster.epochs.hear(topicId, p.partitionIndex, p.leaderEpoch ?? -1)
+        for (const p of partitions)
+          this.#cluster.epochs.hear(topicId, p.partitionIndex, p.leaderEpoch ?? -1, p.leaderId)
       }
       // This client may have been told of a new topic with an old name.
       else this.#ids.delete(name)
@@ -65,9 +72,9 @@ export class TopicIds {
     return this.#found(this.#names.get(topicId), topicId)
   }
 
-  /** The leader epoch of a partition that was heard of before a request was sent at `sentAt`; -1 for none. */
-  epochBefore(topicId: string, partition: number, sentAt: number): number {
-    return this.#cluster.epochs.before(topicId, partition, sentAt)
+  /** The leader epoch of a partition that was heard of before a request was sent to its leader; -1 for none. */
+  epochBefore(topicId: string, partition: number, { at, to }: Sent): number {
+    return this.#cluster.epochs.before(topicId, partition, at, to)
   }
 
   /** Whether a metadata answer has named a topic, by its name or its id. */

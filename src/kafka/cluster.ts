@@ -108,7 +108,8 @@ export class Cluster implements Disposable {
         continue
       }
       const leaders = new Map(topic.partitions.map(p => [p.partitionIndex, p.leaderId]))
-      for (const p of topic.partitions) this.epochs.hear(topic.topicId!, p.partitionIndex, p.leaderEpoch ?? -1)
+      for (const p of topic.partitions)
+        this.epochs.hear(topic.topicId!, p.partitionIndex, p.leaderEpoch ?? -1, p.leaderId)
       const found = { name: topic.name, topicId: topic.topicId!, isInternal: topic.isInternal ?? false, leaders }
       this.#topics.set(topic.name, found)
       seen.push(found)

@@ -55,9 +55,12 @@ function answer(version: number, orders: [errorCode: number, baseOffset: number]
 
 const stream = (partition: number) => ({ clusterId: 'c', topic: 'orders', topicId: ORDERS, partition })
 
+/** When, and to an unknown node, a request was sent. */
+const longAgo = { at: 0, to: -1 }
+
 describe.each([12, 13])('in version %d', version => {
   test('what the broker accepted is captured with its offsets, of captured topics only', async () => {
-    const { batches } = await acceptedBatches(request(version), answer(version, [[0, 100], [0, 0], [0, 5]]), 'c', topicIds().topics, selection, 0) // biome-ignore format: one line
+    const { batches } = await acceptedBatches(request(version), answer(version, [[0, 100], [0, 0], [0, 5]]), 'c', topicIds().topics, selection, longAgo) // biome-ignore format: one line
     expect(batches.map(({ chunks, ...rest }) => rest)).toEqual(
       [100, 0, 5].map((baseOffset, partition) => {
         return {
@@ -78,7 +81,7 @@ describe.each([12, 13])('in version %d', version => {
 
   test('what it refused is left out; what it has in its log in spite of an error is provisional', async () => {
     const broker = answer(version, [[19, -1], [7, 40], [20, 60]]) // biome-ignore format: one line
-    const { batches } = await acceptedBatches(request(version), broker, 'c', topicIds().topics, selection, 0)
+    const { batches } = await acceptedBatches(request(version), broker, 'c', topicIds().topics, selection, longAgo)
     expect(batches.map(({ stream, baseOffset, flags }) => [stream.partition, baseOffset, flags])).toEqual([
       [1, 40, 2],
       [2, 60, 2]
@@ -90,7 +93,7 @@ describe.each([12, 13])('in version %d', version => {
     const [{ partitionResponses }] = broker.responses as [(typeof broker.responses)[0]]
     partitionResponses[1]!.logAppendTimeMs = 1_764_072_000_000
     partitionResponses[2]!.logAppendTimeMs = -1
-    const { batches } = await acceptedBatches(request(version), broker, 'c', topicIds().topics, selection, 0)
+    const { batches } = await acceptedBatches(request(version), broker, 'c', topicIds().topics, selection, longAgo)
     expect(batches.map(({ baseOffset, flags }) => [baseOffset, flags])).toEqual([
       [40, 0],
       [60, 2],
@@ -100,12 +103,12 @@ describe.each([12, 13])('in version %d', version => {
 
   test('errors 7 and 20 without an offset say nothing of the log', async () => {
     const broker = answer(version, [[7, -1], [20, -1], [0, -1]]) // biome-ignore format: one line
-    expect(await acceptedBatches(request(version), broker, 'c', topicIds().topics, selection, 0)).toEqual(nothing)
+    expect(await acceptedBatches(request(version), broker, 'c', topicIds().topics, selection, longAgo)).toEqual(nothing)
   })
 
   test.each([2, 3, 6, 10, 22, 29, 45, 87, 100])('error %d is a refusal', async errorCode => {
     const broker = answer(version, [[errorCode, 5]])
-    expect(await acceptedBatches(request(version), broker, 'c', topicIds().topics, selection, 0)).toEqual(nothing)
+    expect(await acceptedBatches(request(version), broker, 'c', topicIds().topics, selection, longAgo)).toEqual(nothing)
   })
 })
 
@@ -118,7 +121,7 @@ test('a topic id that nobody knows does not spoil what was accepted beside it', 
     ]
   }
   const { topics, asked } = topicIds()
-  const { batches } = await acceptedBatches(scanProduceRequest([frame], 13), broker, 'c', topics, selection, 0)
+  const { batches } = await acceptedBatches(scanProduceRequest([frame], 13), broker, 'c', topics, selection, longAgo)
   expect(batches).toMatchObject([{ stream: stream(0), baseOffset: 9 }])
   expect(asked()).toBe(0)
 })
@@ -130,7 +133,7 @@ test('an accepted batch of an unknown topic id is named: it must not be answered
     responses: [STRANGE, ORDERS].map(topicId => ({ topicId, partitionResponses }))
   }
   const { topics } = topicIds()
-  const accepted = await acceptedBatches(scanProduceRequest([frame], 13), broker, 'c', topics, selection, 0)
+  const accepted = await acceptedBatches(scanProduceRequest([frame], 13), broker, 'c', topics, selection, longAgo)
   expect(accepted.batches).toMatchObject([{ stream: stream(0), baseOffset: 9 }])
   expect([...accepted.unnamed]).toMatchObject([[STRANGE, { code: 'BROKER_ERROR' }]])
   const { responses } = withdrawnUnnamed(broker, 'nobody knows it', accepted.unnamed)
@@ -145,7 +148,7 @@ test.each(['java-Produce-v13', 'librdkafka-Produce-v7', 'kafkajs-Produce-v7'])('
   const { topic, topicId } = scanned.partitions[0]!
   const { topics } = topicIds()
   topics.learn([{ name: topic ?? 'a', topicId: topicId ?? ORDERS, errorCode: 0, partitions: [] }])
-  const { batches, unnamed } = await acceptedBatches(scanned, body, 'c', topics, { ...selection, topics: [] }, 0)
+  const { batches, unnamed } = await acceptedBatches(scanned, body, 'c', topics, { ...selection, topics: [] }, longAgo)
   const [batch, ...more] = batches
   expect([more, unnamed.size]).toEqual([[], 0])
   const { baseOffset } = body.responses[0]!.partitionResponses[0]!

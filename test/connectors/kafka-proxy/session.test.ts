@@ -537,3 +537,28 @@ async function expectWholeBudget(harness: Harness): Promise<void> {
   await broker.next()
   expect((await broker.next()).length).toBeGreaterThan(1_000_000)
 }
+
+test('a batch has the leader epoch that was told before it was sent, if it went to that leader', async () => {
+  const harness = await startHarness()
+  const { client, broker } = await harness.connect()
+  const told = async (leaderId: number, leaderEpoch: number) => {
+    client.send(request(metadata, 12, 1, { topics: [], allowAutoTopicCreation: false }))
+    const partition = { errorCode: 0, partitionIndex: 0, leaderId, leaderEpoch, replicaNodes: [], isrNodes: [] }
+    const topics = [{ errorCode: 0, name: 'orders', topicId: topicIds.orders, partitions: [partition] }]
+    broker.send(answerTo(metadata, await broker.next(), { brokers: [], clusterId: 'c', controllerId: 1, topics }))
+    await client.next()
+  }
+  const stamped = async () => {
+    client.send(produceFrame())
+    broker.send(answerProduce(await broker.next()))
+    const { batches, resolve } = await nextCapture(harness)
+    resolve()
+    await client.next()
+    return batches.map(({ leaderEpoch }) => leaderEpoch)
+  }
+  expect(await stamped()).toEqual([-1])
+  await told(1, 5)
+  expect(await stamped()).toEqual([5])
+  await told(2, 6)
+  expect(await stamped()).toEqual([-1])
+})

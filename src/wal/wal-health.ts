@@ -6,8 +6,8 @@ import { Listeners } from './listeners.ts'
 export type WalHealth = { readonly ok: true } | { readonly ok: false; readonly error: MillraceError }
 
 /**
- * An append that waits so long for the disk counts as a fault, though no error has come: what is appended behind it is held in
- * memory, and soon by nobody's promise, since a held answer is given up in time for its producer. A choice, not a measurement.
+ * An append that waits so long for the disk counts as a fault, though no error has come. What is appended behind it is held in
+ * memory, and nothing else bounds that: held answers are given up in time for their producers. A choice, not a measurement.
  */
 const STALLED_MS = 5_000
 

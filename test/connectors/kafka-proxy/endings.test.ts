@@ -19,6 +19,22 @@ const nothingIsLeft = ({ metric }: Harness) =>
     { what: 'the end of all sessions', interval: 1, timeout: 5_000 }
   )
 
+const isRefused = ({ metric }: Harness) =>
+  until(async () => (await metric('millrace_proxy_produce_requests_total', ',outcome="refused"')) === 1, {
+    what: 'the refusal'
+  })
+
+/** One connection is not read, for it waits. */
+const isPaused = ({ metric }: Harness, waitingFor: 'budget' | 'client') =>
+  until(async () => (await metric('millrace_proxy_reads_paused_total', `,waiting_for="${waitingFor}"`)) === 1, {
+    what: `a connection to wait for the ${waitingFor}`
+  })
+
+/** What was sent last gets to the proxy, of which nothing else tells. */
+async function arrives(): Promise<void> {
+  for (let turn = 0; turn < 50; turn++) await setImmediate()
+}
+
 test('a broker that goes takes with it the refusals behind what it did not answer', async () => {
   const harness = await startHarness()
   const { client, broker } = await harness.connect()
@@ -26,9 +42,7 @@ test('a broker that goes takes with it the refusals behind what it did not answe
   await broker.next()
   harness.fault = fault
   client.send(produceFrame({ correlationId: 2 }))
-  await until(async () => (await harness.metric('millrace_proxy_produce_requests_total', ',outcome="refused"')) === 1, {
-    what: 'the refusal'
-  })
+  await isRefused(harness)
   broker.socket.end()
   await client.end()
   expect(client.bytes).toBe(0)
@@ -45,11 +59,9 @@ test('a held answer still goes out when the broker goes, and no refusal that was
   await until(() => harness.captures.length === 1, { what: 'a capture', interval: 1 })
   harness.fault = fault
   client.send(produceFrame({ correlationId: 3 }))
-  await until(async () => (await harness.metric('millrace_proxy_produce_requests_total', ',outcome="refused"')) === 1, {
-    what: 'the refusal'
-  })
+  await isRefused(harness)
   broker.socket.end()
-  for (let turn = 0; turn < 50; turn++) await setImmediate() // it arrives, by itself
+  await arrives()
   harness.captures[0]!.resolve()
   await client.end()
   expect(client.frames).toEqual([answer])
@@ -66,11 +78,9 @@ test('a client that ends, and is then reset, while an answer waits for it leaves
   answerTo(fetch, asked, { responses: [] }).copy(answer)
   answer.writeInt32BE(answer.length - 4)
   broker.send(answer)
-  await until(async () => (await harness.metric('millrace_proxy_reads_paused_total', ',waiting_for="client"')) === 1, {
-    what: 'the client to fall behind'
-  })
+  await isPaused(harness, 'client')
   client.socket.end()
-  for (let turn = 0; turn < 50; turn++) await setImmediate() // it arrives, by itself
+  await arrives()
   client.socket.resetAndDestroy()
   await nothingIsLeft(harness)
 })
@@ -84,10 +94,8 @@ test('acks=0 and then the end: what waits for the budget arrives all the same', 
   const unacknowledged = produceFrame({ size: 10_000, acks: 0 })
   harness.connectWith(unacknowledged).socket.end()
   const broker = await harness.accepted()
-  await until(async () => (await harness.metric('millrace_proxy_reads_paused_total', ',waiting_for="budget"')) === 1, {
-    what: 'the client to wait'
-  })
-  for (let turn = 0; turn < 50; turn++) await setImmediate()
+  await isPaused(harness, 'budget')
+  await arrives()
   one.broker.send(answerProduce(first, [{ topic: 'orders', errorCode: 3, baseOffset: -1 }]))
   expect(await broker.next()).toEqual(unacknowledged)
   await broker.end()
@@ -124,9 +132,7 @@ test('what waited for the budget shares its memory with a request before it, whi
   const waiting = produceFrame({ correlationId: 2, size: 40_000 })
   both.client.send(small, waiting)
   await both.broker.next()
-  await until(async () => (await harness.metric('millrace_proxy_reads_paused_total', ',waiting_for="budget"')) === 1, {
-    what: 'the second request to wait'
-  })
+  await isPaused(harness, 'budget')
   first.broker.send(answerProduce(large, [{ topic: 'orders', errorCode: 3, baseOffset: -1 }]))
   const second = await both.broker.next()
   // The later one is answered and captured first, as when the earlier one has to ask for a topic's id.

@@ -252,10 +252,20 @@ export function assignLeaderEpoch(wire: Buffer, position: number, epoch: number)
   wire.writeInt32BE(epoch, position + at.partitionLeaderEpoch)
 }
 
-/** Yields the batches of a stretch of Kafka log, each checked. A last, incomplete batch (as Fetch may return) ends it. */
-export function* batchesOf(log: Buffer): Generator<CanonicalBatch> {
+/**
+ * Yields the batches of a stretch of Kafka log, each checked. A last, incomplete batch (as Fetch may return) ends it. What is
+ * of the formats 0 and 1 is left out, and told of by its last offset; without `skipped` it throws BATCH_UNSUPPORTED.
+ */
+export function* batchesOf(log: Buffer, skipped?: (lastOffset: number) => void): Generator<CanonicalBatch> {
   for (let position = 0; position + LOG_OVERHEAD <= log.length; ) {
-    if (log.readInt32BE(position + at.batchLength) + LOG_OVERHEAD > log.length - position) return
+    const size = log.readInt32BE(position + at.batchLength) + LOG_OVERHEAD
+    if (size > log.length - position) return
+    // A message that holds compressed ones has the offset of the last of them (Kafka's documentation, "Old Message Format").
+    if (skipped !== undefined && size > at.magic && log[position + at.magic]! < 2) {
+      skipped(offset(log, position + at.baseOffset))
+      position += size
+      continue
+    }
     const { batch, bytesConsumed } = CanonicalBatch.fromWire(log.subarray(position))
     yield batch
     position += bytesConsumed

@@ -17,7 +17,7 @@ import { flush } from './flush.ts'
 export interface PipelineOptions {
   readonly wal: Wal
   readonly sealer: Sealer
-  readonly gaps: Pick<GapFinder, 'look' | 'lookAgain' | 'due' | 'behind' | 'silent' | 'begin' | 'sealed'>
+  readonly gaps: Pick<GapFinder, 'look' | 'lookAgain' | 'due' | 'behind' | 'silent' | 'begin' | 'seenEnd' | 'sealed'>
   readonly logger: Logger
   readonly segmentBytes: number
   readonly segmentMs: number
@@ -154,7 +154,7 @@ export class Pipeline implements AsyncDisposable {
       const step = await this.#inTurn(async () => {
         this.#sealing = { partition: `${key.topic}-${key.partition}`, since: Date.now() }
         try {
-          return await sealer.sealNext(key, { ...options, begin: await gaps.begin(key) })
+          return await sealer.sealNext(key, { ...options, begin: await gaps.begin(key), seenEnd: gaps.seenEnd(key) })
         } finally {
           this.#sealing = null
         }

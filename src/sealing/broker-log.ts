@@ -100,7 +100,7 @@ export class BrokerLog {
   async firstBatch(stream: StreamKey, start: number): Promise<number> {
     // However little is asked for, the broker gives a whole batch.
     const { records } = await this.#cluster.fetchLog(stream, start, 1)
-    for (const { header } of batchesOf(records)) return Math.min(start, header.baseOffset)
+    for (const { header } of batchesOf(records, () => {})) return Math.min(start, header.baseOffset)
     return start
   }
 
@@ -108,7 +108,7 @@ export class BrokerLog {
    * Fetches the broker's batches for the first of these holes, which are in offset order, and what the same answer has for
    * the others; and says of which parts of the holes the broker has nothing, and why. Neither: the broker gives nothing now.
    * A batch that begins below `begin`, where the range of the holes begins, cannot stand in it: an election took back what
-   * is archived before, and put this batch over it.
+   * is archived before, and put this batch over it. Messages of the formats 0 and 1 are no batches: a gap, `unsupported`.
    */
   async fill(
     stream: StreamKey,
@@ -137,7 +137,8 @@ export class BrokerLog {
     if (first === undefined) return { batches, gaps }
 
     const { records } = await this.#cluster.fetchLog(stream, Math.max(first.from, start))
-    for (const batch of batchesOf(records)) {
+    const skip = (lastOffset: number): void => lackUntil(Math.max(position, lastOffset + 1), 'unsupported')
+    for (const batch of batchesOf(records, skip)) {
       const { baseOffset, lastOffset } = batch.header
       if (lastOffset < first.from) continue
       lackUntil(Math.max(position, baseOffset))

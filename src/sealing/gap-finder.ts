@@ -112,8 +112,14 @@ export class GapFinder {
       const since = before?.captured === one.captured ? before.since : undefined
       seen.set(id, { ...one, since: end > Math.max(reached, one.captured) ? (since ?? now) : undefined })
     }
+    // What a topic that is gone had without its being captured is due at once: it becomes a gap.
+    for (const [id, { key, end }] of this.#seen) {
+      const isMissing = !ids.has(id) && end > (this.#reached.get(id) ?? 0)
+      if (isMissing) seen.set(id, { key, end, captured: captured.get(id) ?? 0, since: 0 })
+    }
     // A broker that has just started may not list everything yet.
-    for (const id of this.#reached.keys()) if (!ids.has(id) && !this.#listed.has(id)) this.#reached.delete(id)
+    const isKept = (id: string): boolean => ids.has(id) || seen.has(id) || this.#listed.has(id)
+    for (const id of this.#reached.keys()) if (!isKept(id)) this.#reached.delete(id)
     this.#listed = ids
     this.#seen = seen
     this.#silent = silent
@@ -162,6 +168,11 @@ export class GapFinder {
     const id = streamId(key)
     if (!this.#reached.has(id)) await this.look()
     return this.#reached.get(id)
+  }
+
+  /** How far a partition's log reached at the last look that found it; 0 for one that is not watched. */
+  seenEnd(key: StreamKey): number {
+    return this.#seen.get(streamId(key))?.end ?? 0
   }
 
   /** Takes note that a partition's archive reaches up to an offset. */

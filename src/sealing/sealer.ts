@@ -13,10 +13,11 @@ import type { WalEntry } from '../wal/reader.ts'
 import type { StreamKey } from '../wal/stream.ts'
 import type { Wal } from '../wal/wal.ts'
 import type { BrokerLog, LogState } from './broker-log.ts'
+import { keptBy, takenBack } from './elections.ts'
 import { Releaser } from './release.ts'
 import type { SegmentBuilder } from './segment-builder.ts'
 import type { SettleOptions } from './settle.ts'
-import { cut, isFetched, settle } from './settle.ts'
+import { cut, joined, settle } from './settle.ts'
 import { giveUpUnreadable, giveUpUnseen } from './unreadable.ts'
 
 export interface SealerParts {
@@ -35,6 +36,8 @@ export interface SealerParts {
 export interface SealOptions {
   readonly toHighWatermark: boolean
   readonly begin?: number | undefined
+  /** How far the log was seen to reach: what is missing of that when the topic has been deleted is a gap. */
+  readonly seenEnd?: number
 }
 
 /** What one step did, and up to where the archive reaches now. */
@@ -57,9 +60,6 @@ export interface SealCounts {
 
 const MAX_GAP_BEFORE_BATCHES = 2 ** 30
 
-/** A high watermark follows within a second where the replicas are well; a batch that comes back after all is fetched. */
-const TAKEN_BACK_AFTER_MS = 60_000
-
 export class Sealer {
   readonly #parts: SealerParts
   readonly #releaser: Releaser
@@ -80,26 +80,28 @@ export class Sealer {
   /**
    * Archives the next segment of a stream: what was captured below the high watermark, up to `segment.bytes`. With
    * `toHighWatermark` also what the broker's log has behind the last capture, or with no capture at all. What was captured and
-   * cannot be read any more is fetched from the broker, as if it had never been captured. A new archive begins at `begin`,
-   * or at the first capture if that lies before it.
+   * cannot be read any more is fetched from the broker, as if it had never been captured. Of a deleted topic what lacks up to
+   * `seenEnd` is a gap. A new archive begins at `begin`, or at the first capture if that lies before it.
    */
   async sealNext(stream: StreamKey, options: SealOptions): Promise<SealStep> {
-    const { toHighWatermark, begin = Number.POSITIVE_INFINITY } = options
+    const { toHighWatermark, begin = Number.POSITIVE_INFINITY, seenEnd = 0 } = options
     const { archive, broker, builder, logger, warm, createdBy } = this.#parts
     const log = await broker.state(stream)
-    const chain = await this.#begun(stream, log)
+    const chain = await this.#begun(stream, log, begin < seenEnd ? begin : Number.POSITIVE_INFINITY)
     if (chain === null) return { progressed: false, end: 0 }
     await this.#releaseBehind(chain)
 
     const live = await this.#ahead(stream, chain.end)
-    await this.#putAside(stream, await this.#takenBack(stream, live, log))
+    await this.#putAside(stream, await takenBack(broker, stream, live, log))
     const ahead = live.filter(row => row.lastOffset < log.end)
     // What follows the last capture is looked for only when all captures are in this segment.
     const isAll = size(live) < this.#windowBytes
     // By the WAL's own account: what cannot be read was captured all the same.
     const held = this.#parts.wal.needed(stream, log.end).filter(row => isInside(row, chain.end, log.end))
     const lastCaptured = (isAll ? held : ahead).reduce((last, row) => Math.max(last, row.lastOffset), -1)
-    const to = toHighWatermark && log.exists && isAll ? log.end : lastCaptured + 1
+    let to = lastCaptured + 1
+    if (isAll && !log.exists) to = Math.max(to, seenEnd)
+    else if (isAll && toHighWatermark) to = log.end
     const first = held.reduce((least, row) => Math.min(least, row.baseOffset), begin)
     const from = chain.links.length === 0 ? Math.max(first, chain.end) : chain.end
     if (from >= to) return { progressed: false, end: chain.end }
@@ -154,18 +156,18 @@ export class Sealer {
   }
 
   /**
-   * The chain as it stands; the first segment ever needs a root, which begins where the broker's log begins. Null where there
-   * is none and nothing to begin one with: the topic was deleted before anything of it was captured.
+   * The chain as it stands; the first segment ever needs a root, which begins where the broker's log begins, or that of a
+   * deleted topic at `lost`, from which on it had something. Null where there is nothing to begin one with.
    */
-  async #begun(stream: StreamKey, log: LogState): Promise<Chain | null> {
+  async #begun(stream: StreamKey, log: LogState, lost: number): Promise<Chain | null> {
     const { archive, broker, createdBy } = this.#parts
     const chain = await archive.walk(stream)
     if (chain.root !== null) return chain
     const firstCaptured = this.#parts.wal.firstUnreleased(stream) ?? Number.POSITIVE_INFINITY
-    let begin = log.exists ? Math.min(log.start, firstCaptured) : firstCaptured
+    let begin = Math.min(log.exists ? log.start : lost, firstCaptured)
     if (!Number.isSafeInteger(begin)) return null
     // A batch of which the broker has deleted only the first records is still whole, and can stand only where it begins.
-    if (begin > 0 && begin < firstCaptured) begin = await broker.firstBatch(stream, begin)
+    if (log.exists && begin > 0 && begin < firstCaptured) begin = await broker.firstBatch(stream, begin)
     const root = await archive.createRoot(stream, begin, createdBy)
     return { ...chain, root, end: root.baseOffset }
   }
@@ -186,18 +188,6 @@ export class Sealer {
     }
     giveUpUnseen(this.#parts, stream, held)
     wal.release(held)
-  }
-
-  /**
-   * Captures that for long have been above the high watermark, and do not lie below the end of their leader epoch: an election
-   * took them back and nobody has written there since, so that sealing would never come to them.
-   */
-  async #takenBack(stream: StreamKey, live: readonly WalEntry[], log: LogState): Promise<readonly WalEntry[]> {
-    const before = Date.now() - TAKEN_BACK_AFTER_MS
-    const above = live.filter(row => row.baseOffset >= log.end && row.leaderEpoch >= 0 && row.appendedMs < before)
-    if (above.length === 0) return []
-    const ends = await this.#parts.broker.epochEnds(stream, new Set(above.map(row => row.leaderEpoch)))
-    return above.filter(row => ends !== undefined && row.lastOffset >= (ends.get(row.leaderEpoch) ?? 0))
   }
 
   async #putAside(stream: StreamKey, rows: readonly WalEntry[]): Promise<void> {
@@ -233,7 +223,7 @@ export class Sealer {
     log: LogState
   ): Promise<{ rows: readonly WalEntry[]; gaps: readonly Gap[]; next: number }> {
     const { segmentBytes, broker, wal, logger } = this.#parts
-    const isKept = await this.#keptBy(stream, captured, log)
+    const isKept = await keptBy(broker, stream, captured, log)
     let gaps: readonly Gap[] = []
     let lastHole = -1
     for (let entries = captured; ; ) {
@@ -248,7 +238,7 @@ export class Sealer {
       const { batches } = filled
       if (batches.length === 0 && filled.gaps.length === 0) return done
       lastHole = hole.from
-      gaps = [...gaps, ...filled.gaps].sort((a, b) => a.from - b.from)
+      gaps = joined([...gaps, ...filled.gaps])
       if (batches.length > 0) {
         // What was fetched takes the same way as what is captured, so that a crash loses neither. It may exceed the
         // WAL's limit, since only sealing makes room again.
@@ -268,16 +258,6 @@ export class Sealer {
         entries = await this.#ahead(stream, range.from)
       }
     }
-  }
-
-  /**
-   * Which captures no election can have taken back, judged by the leader epoch that was known before each was sent: those
-   * below the end of that epoch in the log, and those below the log's start, which must have been committed.
-   */
-  async #keptBy(stream: StreamKey, captured: readonly WalEntry[], log: LogState): Promise<(row: WalEntry) => boolean> {
-    const epochs = new Set(captured.filter(row => !isFetched(row)).map(row => row.leaderEpoch))
-    const ends = log.exists ? await this.#parts.broker.epochEnds(stream, epochs) : undefined
-    return row => ends === undefined || row.lastOffset < Math.max(log.start, ends.get(row.leaderEpoch) ?? 0)
   }
 
   #fileFor({ topicId, partition }: StreamKey, offset: number): string {

@@ -16,8 +16,8 @@ export interface SettleOptions extends OffsetRange {
   readonly gaps?: readonly Gap[]
   /** The topic's settings make the broker rewrite batches: only fetched ones count. */
   readonly fetchedOnly?: boolean
-  /** False for a capture that an election may have taken back: the broker's log may hold another batch there. */
-  readonly isKept?: (capture: WalEntry) => boolean
+  /** False for what an election may have taken back: the broker's log may hold another batch there. */
+  readonly isKept?: (entry: WalEntry) => boolean
 }
 
 export interface Settled {
@@ -65,9 +65,9 @@ export function settle(
 function trusted(
   entries: readonly WalEntry[],
   fetchedOnly: boolean,
-  isKept: (capture: WalEntry) => boolean
+  isKept: (entry: WalEntry) => boolean
 ): readonly WalEntry[] {
-  const fetched = withoutOverlap(entries.filter(isFetched))
+  const fetched = withoutOverlap(entries.filter(entry => isFetched(entry) && isKept(entry)))
   if (fetchedOnly) return fetched
   const captured = uncontradicted(
     entries.filter(entry => !isFetched(entry)),
@@ -156,4 +156,15 @@ export function cut(
   // A gap that begins where the line ends goes with it, so that the next segment begins with a batch.
   const following = gaps.find(gap => gap.from <= end && gap.to > end)
   return { line: taken, next: Math.max(from, Math.min(following?.to ?? end, to)) }
+}
+
+/** Gaps in offset order; those that touch and have one reason are one. */
+export function joined(gaps: readonly Gap[]): Gap[] {
+  const all: Gap[] = []
+  for (const gap of gaps.toSorted((a, b) => a.from - b.from)) {
+    const last = all.at(-1)
+    if (last?.to === gap.from && last.reason === gap.reason) all[all.length - 1] = { ...last, to: gap.to }
+    else all.push(gap)
+  }
+  return all
 }

@@ -23,6 +23,8 @@ export const gapReasons = [
   'truncated',
   /** The broker no longer has the topic, or not this one. */
   'unavailable',
+  /** Messages of the formats 0 and 1, of before Kafka 0.11, which are no record batches. */
+  'unsupported',
   /** Let through without being captured, while capturing was not possible. */
   'capture-passed'
 ] as const

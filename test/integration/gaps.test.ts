@@ -141,6 +141,22 @@ describeWith(needs, 'what is not captured', () => {
     expect(new Set(segments.map(({ topicId }) => topicId)).size).toBe(2)
   })
 
+  test('what a topic had without its being captured is a gap when the topic has been deleted', async () => {
+    const { bootstrap } = useKafka()
+    const topic = await createTopic(bootstrap)
+    const worker = await start({ worker: { 'segment.ms': '5s' }, proxy: { topics: topic, backfill: 'earliest' } })
+    await send(bootstrap, topic, batches('past', 'past'))
+    const metrics = async () => await (await fetch(`${worker.httpUrl}/metrics`)).text()
+    await until(async () => (await metrics()).includes('\nmillrace_uncaptured_offsets 6\n'), {
+      what: 'a look finds them'
+    })
+    await withAdmin(bootstrap, admin => admin.deleteTopics({ topics: [topic] }))
+    await flush(worker, topic)
+    const segments = await manifests(archiveFolder(worker), topic, 0)
+    const gaps = [{ from: 0, to: 6, reason: 'unavailable' }]
+    expect(segments).toMatchObject([{ baseOffset: 0, nextOffset: 6, batches: 0, gaps }])
+  })
+
   test('topics that are not to be archived, and those that nobody sends through the worker, are left alone', async () => {
     const { bootstrap } = useKafka()
     const [excluded, unmet, met] = [

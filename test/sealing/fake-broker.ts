@@ -12,10 +12,10 @@ export interface FakeBroker {
   readonly fetches: readonly number[]
 }
 
-/** A broker whose log has these batches, and begins at `start`; it has no leader epochs. */
+/** A broker whose log has `before` and then these batches, and begins at `start`; it has no leader epochs. */
 export function fakeBroker(
   batches: readonly CanonicalBatch[],
-  { start = 0, topicId = orders.topicId } = {}
+  { start = 0, topicId = orders.topicId, before = Buffer.alloc(0) } = {}
 ): FakeBroker {
   const fetches: number[] = []
   const end = (batches.at(-1)?.header.lastOffset ?? -1) + 1
@@ -24,7 +24,8 @@ export function fakeBroker(
     listOffset: async (_, timestamp) => (timestamp === EARLIEST ? start : end),
     async fetchLog(_, offset, maxBytes = 2 ** 20) {
       fetches.push(offset)
-      const wires = batches.filter(({ header }) => header.lastOffset >= offset).map(batch => batch.toWire())
+      const following = batches.filter(({ header }) => header.lastOffset >= offset).map(batch => batch.toWire())
+      const wires = offset < (batches[0]?.header.baseOffset ?? 0) ? [before, ...following] : following
       // Like Kafka: the first batch whole, then as many bytes as fit.
       const records = Buffer.concat(wires).subarray(0, Math.max(maxBytes, wires[0]?.length ?? 0))
       return { records, highWatermark: end, logStartOffset: start }

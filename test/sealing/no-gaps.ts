@@ -8,5 +8,6 @@ export const noGaps: PipelineOptions['gaps'] = {
   behind: () => [],
   silent: () => [],
   begin: async () => undefined,
+  seenEnd: () => 0,
   sealed: () => {}
 }

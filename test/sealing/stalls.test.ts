@@ -4,15 +4,38 @@ import { join } from 'node:path'
 import pino from 'pino'
 import { afterEach, expect, test, vi } from 'vitest'
 import { WarmSegments } from '../../src/archive/warm-segments.ts'
+import { assignLeaderEpoch, CanonicalBatch } from '../../src/kafka/batch.ts'
 import { Sealer } from '../../src/sealing/sealer.ts'
 import { SegmentBuilder } from '../../src/sealing/segment-builder.ts'
 import { SegmentReader } from '../../src/segment/reader.ts'
+import { FrameFlag } from '../../src/wal/frame.ts'
 import { Wal } from '../../src/wal/wal.ts'
 import { batchAt, smallArchive } from '../archive/small-archive.ts'
 import { tempFolder } from '../support/temp.ts'
 import { captured, orders } from '../wal/batches.ts'
 import type { FakeBroker } from './fake-broker.ts'
 import { fakeBroker } from './fake-broker.ts'
+
+/**
+ * Messages 2 to 10: three of format 0, three of format 1, and three of format 1 in one that is compressed with gzip. Written by
+ * MemoryRecordsBuilder of kafka-clients 2.8.2.
+ */
+const oldMessages = Buffer.from(
+  '0000000000000002000000177dc2b9eb0000000000026b300000000776616c756520300000000000000003000000179160c5120000000000026b31' +
+    '0000000776616c756520310000000000000004000000177ff746580000000000026b320000000776616c7565203200000000000000050000001f' +
+    'e1ed3067010000000145f680b000000000026b300000000776616c7565203000000000000000060000001fe21dfa7f010000000145f680b00100' +
+    '0000026b310000000776616c7565203100000000000000070000001fe60ca457010000000145f680b002000000026b320000000776616c756520' +
+    '32000000000000000a0000006d7ac528e5010100000145f680b002ffffffff000000571f8b08000000000000ff63608003f9876f0dd219810c46' +
+    'd76f0d1b40224cd9064092bd2c31a73455c100aa0ca442fe91ecaf7ab85246b05243845243a8522690d2673c4bc2e14a99c04a8d104a8d009e18' +
+    '21df81000000',
+  'hex'
+)
+
+function inEpoch(epoch: number, batch: CanonicalBatch): CanonicalBatch {
+  const wire = batch.toWire()
+  assignLeaderEpoch(wire, 0, epoch)
+  return CanonicalBatch.fromWire(wire).batch
+}
 
 afterEach(() => void vi.useRealTimers())
 
@@ -40,9 +63,10 @@ async function openWorld({ broker }: FakeBroker) {
   return {
     small,
     wal,
-    async seal() {
-      let step = await sealer.sealNext(orders, { toHighWatermark: true, begin: 0 })
-      while (step.progressed) step = await sealer.sealNext(orders, { toHighWatermark: true, begin: 0 })
+    async seal({ seenEnd = 0 } = {}) {
+      const options = { toHighWatermark: true, begin: 0, seenEnd }
+      let step = await sealer.sealNext(orders, options)
+      while (step.progressed) step = await sealer.sealNext(orders, options)
       return step
     },
     /** Where the archive begins and ends, where its batches and extras begin, and its gaps. */
@@ -107,6 +131,60 @@ test('a topic that is deleted before anything of it was captured gets no archive
   vi.advanceTimersByTime(5_000)
   expect(await world.seal()).toEqual({ progressed: false, end: 0 })
   expect((await world.archived()).root).toBeUndefined()
+})
+
+test('what a topic had without its being captured is a gap when it has been deleted, also where nothing was captured', async () => {
+  vi.useFakeTimers({ toFake: ['Date'] })
+  for (const captures of [[], [captured(3)]]) {
+    await using world = await openWorld(fakeBroker([], { topicId: 'another' }))
+    if (captures.length > 0) await world.wal.append(captures)
+    await expect(world.seal({ seenEnd: 7 })).rejects.toThrow('does not know topic')
+    vi.advanceTimersByTime(5_000)
+    expect(await world.seal({ seenEnd: 7 })).toEqual({ progressed: false, end: 7 })
+    const ranges = captures.length === 0 ? [[0, 7] as const] : [[0, 3] as const, [4, 7] as const]
+    const gaps = ranges.map(([from, to]) => ({ from, to, reason: 'unavailable' }))
+    expect(await world.archived()).toMatchObject({ root: 0, end: 7, batches: captures.map(() => 3), gaps })
+    expect(world.wal.streams()).toEqual([])
+  }
+})
+
+test('messages of the formats 0 and 1 are a gap, however many there are, and what follows is archived', async () => {
+  const fake = fakeBroker([batchAt(11, 12), batchAt(13, 14)], { start: 2, before: oldMessages })
+  await using world = await openWorld(fake)
+  expect(await world.seal()).toEqual({ progressed: false, end: 15 })
+  const gaps = [{ from: 2, to: 11, reason: 'unsupported' }]
+  expect(await world.archived()).toEqual({ root: 2, end: 15, batches: [11, 13], gaps, extras: [] })
+})
+
+test('what was fetched before an election that took it back is fetched again', async () => {
+  const ends = new Map([
+    [3, 10],
+    [4, 13]
+  ])
+  const log = [inEpoch(3, batchAt(0, 9)), inEpoch(4, batchAt(10, 11)), inEpoch(4, batchAt(12))]
+  const fake = fakeBroker(log)
+  Object.assign(fake.broker, { epochEnds: async () => ends })
+  await using world = await openWorld(fake)
+  const fetchedBefore = [log[0]!, inEpoch(3, batchAt(10, 12))]
+  await world.wal.append(
+    fetchedBefore.map(batch => ({
+      ...batch.header,
+      stream: orders,
+      flags: FrameFlag.FETCHED,
+      chunks: [batch.toWire()]
+    }))
+  )
+  expect(await world.seal()).toEqual({ progressed: false, end: 13 })
+  expect(await world.archived()).toEqual({ root: 0, end: 13, batches: [0, 10, 12], gaps: [], extras: [10] })
+  expect(world.wal.streams()).toEqual([])
+})
+
+test('a broker whose epochs contradict its own log is believed in what it gives', async () => {
+  const fake = fakeBroker([inEpoch(3, batchAt(0, 9))])
+  Object.assign(fake.broker, { epochEnds: async () => new Map([[3, 4]]) })
+  await using world = await openWorld(fake)
+  expect(await world.seal()).toEqual({ progressed: false, end: 10 })
+  expect(await world.archived()).toMatchObject({ end: 10, batches: [0] })
 })
 
 test('what an election took back where nobody writes any more is put aside in the end, and only that', async () => {

@@ -1,0 +1,46 @@
+// What an election took back, judged by leader epochs: where the broker's log says that the epoch of a row ends, all that was
+// appended in it and survived ends too.
+import type { WalEntry } from '../wal/reader.ts'
+import type { StreamKey } from '../wal/stream.ts'
+import type { BrokerLog, LogState } from './broker-log.ts'
+import { isFetched } from './settle.ts'
+
+/** A high watermark follows within a second where the replicas are well; a batch that comes back after all is fetched. */
+const TAKEN_BACK_AFTER_MS = 60_000
+
+/**
+ * Which rows no election can have taken back: those below the end of their leader epoch in the log, and those below the log's
+ * start, which must have been committed. The epoch of a capture is the one that was known before it was sent. What is fetched
+ * after this call is the log's. Throws BROKER_ERROR, BROKER_UNREACHABLE.
+ */
+export async function keptBy(
+  broker: BrokerLog,
+  stream: StreamKey,
+  rows: readonly WalEntry[],
+  { exists, start }: LogState
+): Promise<(row: WalEntry) => boolean> {
+  const epochs = new Set(rows.map(row => row.leaderEpoch))
+  const ends = exists ? await broker.epochEnds(stream, epochs) : undefined
+  if (ends === undefined) return () => true
+  const isBelowEnd = (row: WalEntry): boolean => row.lastOffset < Math.max(start, ends.get(row.leaderEpoch) ?? 0)
+  const place = ({ file, id }: WalEntry): string => `${file} ${id}`
+  const lost = new Set(rows.filter(row => isFetched(row) && row.leaderEpoch >= 0 && !isBelowEnd(row)).map(place))
+  return row => (isFetched(row) ? !lost.has(place(row)) : isBelowEnd(row))
+}
+
+/**
+ * The rows that for long have been above the high watermark, and do not lie below the end of their leader epoch: an election
+ * took them back and nobody has written there since, so that sealing would never come to them. Throws as `keptBy` does.
+ */
+export async function takenBack(
+  broker: BrokerLog,
+  stream: StreamKey,
+  rows: readonly WalEntry[],
+  log: LogState
+): Promise<readonly WalEntry[]> {
+  const before = Date.now() - TAKEN_BACK_AFTER_MS
+  const above = rows.filter(row => row.baseOffset >= log.end && row.leaderEpoch >= 0 && row.appendedMs < before)
+  if (above.length === 0) return []
+  const ends = await broker.epochEnds(stream, new Set(above.map(row => row.leaderEpoch)))
+  return above.filter(row => ends !== undefined && row.lastOffset >= (ends.get(row.leaderEpoch) ?? 0))
+}

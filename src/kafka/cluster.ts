@@ -1,9 +1,9 @@
 // A raw client of one cluster: finds the leader of a partition and sends it ListOffsets, Fetch and Produce as they are.
 import { isMillraceError, MillraceError } from '../errors.ts'
 import type { Address } from './address.ts'
-import { formatAddress } from './address.ts'
 import type { Api, ResponseOf } from './api.ts'
-import { Connection } from './connection.ts'
+import { BrokerConnections } from './broker-connections.ts'
+import type { Connection } from './connection.ts'
 import { KafkaError, kafkaErrorName, rightsHint } from './kafka-errors.ts'
 import { LeaderEpochs } from './leader-epochs.ts'
 import { fetch, initProducerId, listOffsets, metadata, offsetForLeaderEpoch, produce } from './messages.ts'
@@ -37,7 +37,6 @@ export interface FetchedLog {
 export const LATEST = -1
 export const EARLIEST = -2
 
-const CLIENT_ID = 'millrace'
 /** Less than a connection waits for an answer, so that the broker can say that it took too long. */
 const PRODUCE_TIMEOUT_MS = 10_000
 
@@ -45,18 +44,15 @@ export class Cluster implements Disposable {
   /** What metadata has told, here and to whoever else adds to it. */
   readonly epochs = new LeaderEpochs()
   readonly #bootstrap: readonly Address[]
-  readonly #security: Security
-  readonly #connections = new Map<string, Promise<Connection>>()
+  readonly #connections: BrokerConnections
   readonly #topics = new Map<string, TopicMetadata>()
   readonly #watchers = new Set<(brokers: ReadonlyMap<number, Address>) => void>()
-  /** The addresses that did not answer when they were asked last, the longest ago first. */
-  readonly #unanswering = new Set<string>()
   #brokers = new Map<number, Address>()
   #clusterId: string | null = null
 
   constructor(bootstrap: readonly Address[], security: Security = PLAINTEXT) {
     this.#bootstrap = bootstrap
-    this.#security = security
+    this.#connections = new BrokerConnections(security)
   }
 
   /** The cluster's id. Throws BROKER_UNREACHABLE. */
@@ -149,7 +145,7 @@ export class Cluster implements Disposable {
         name: topic,
         partitions: its.map(({ partition }) => ({ partitionIndex: partition, timestamp }))
       }))
-      const connection = await this.#connect(address)
+      const connection = await this.#connections.to(address)
       const answer = await connection.request(listOffsets, { isolationLevel: 0, topics, timeoutMs: RETRY_FOR_MS })
       for (const { name: topic, partitions: answered } of answer.topics) {
         for (const { partitionIndex: partition, errorCode, offset = -1 } of answered) {
@@ -250,13 +246,7 @@ export class Cluster implements Disposable {
   }
 
   [Symbol.dispose](): void {
-    for (const opening of this.#connections.values()) {
-      opening.then(
-        connection => connection[Symbol.dispose](),
-        () => {}
-      )
-    }
-    this.#connections.clear()
+    this.#connections[Symbol.dispose]()
   }
 
   /** Sends to the partition's leader; moves with it, and tries again while Kafka says that this may help. */
@@ -271,48 +261,12 @@ export class Cluster implements Disposable {
       const leader = (await this.topic(topic)).leaders.get(partition)
       const address = leader === undefined ? undefined : this.#brokers.get(leader)
       if (address === undefined) return { errorCode: KafkaError.LEADER_NOT_AVAILABLE }
-      const found = pick(await send(await this.#connect(address)))
+      const found = pick(await send(await this.#connections.to(address)))
       return found ? { errorCode: found.errorCode, value: found } : { errorCode: KafkaError.UNKNOWN_SERVER_ERROR }
     })
   }
 
-  /**
-   * Asks one broker after the other until one answers. Those that did not answer last come last: one that is frozen, or whose
-   * packets are dropped, costs its timeout once.
-   */
-  async #askAny<T>(ask: (connection: Connection) => T | Promise<T>): Promise<T> {
-    const known = new Map(
-      [...this.#bootstrap, ...this.#brokers.values()].map(address => [formatAddress(address), address])
-    )
-    const first = [...known.keys()].filter(place => !this.#unanswering.has(place))
-    const last = [...this.#unanswering].filter(place => known.has(place))
-    let failure: unknown = new MillraceError('BROKER_UNREACHABLE', 'no broker address is known')
-    for (const place of [...first, ...last]) {
-      try {
-        const answer = await ask(await this.#connect(known.get(place)!))
-        this.#unanswering.delete(place)
-        return answer
-      } catch (error) {
-        this.#unanswering.delete(place)
-        this.#unanswering.add(place) // behind those that failed before
-        failure = error
-      }
-    }
-    throw failure
-  }
-
-  async #connect(address: Address): Promise<Connection> {
-    const key = `${address.host}:${address.port}`
-    const existing = this.#connections.get(key)
-    if (existing) {
-      const connection = await existing
-      if (!connection.closed) return connection
-      if (this.#connections.get(key) === existing) this.#connections.delete(key)
-      return this.#connect(address)
-    }
-    const opening = Connection.open(address, CLIENT_ID, this.#security)
-    this.#connections.set(key, opening)
-    opening.catch(() => this.#connections.delete(key))
-    return opening
+  #askAny<T>(ask: (connection: Connection) => T | Promise<T>): Promise<T> {
+    return this.#connections.askAny([...this.#bootstrap, ...this.#brokers.values()], ask)
   }
 }

@@ -75,15 +75,24 @@ export class Ledger {
     for (const [file, { live }] of this.#files) if (live > 0) yield [...this.lastOffsets(file).keys()]
   }
 
-  /** The oldest file, not one of the newest two, of which less than a tenth is needed, and what is needed of it. */
-  sparseFile(): { readonly file: number; readonly rows: readonly StoredRow[] } | undefined {
+  /**
+   * The oldest file, not one of the newest two, of which less than a tenth is needed, and the first rows that are needed of it:
+   * as many as reach `bytes`.
+   */
+  sparseFile(bytes: number): { readonly file: number; readonly rows: readonly StoredRow[] } | undefined {
     const held = [...this.#files].filter(([, { deleting }]) => !deleting)
     for (const [file, { live, liveBytes, bytesOnDisk, rows, isReleased, unreadable }] of held.slice(0, -2)) {
       if (live === 0 || liveBytes * SPARSE_PART >= bytesOnDisk) continue
       if (unreadable.values().some(id => !isReleased(id))) continue // it cannot be copied, and is archived from elsewhere
       const { ids } = rows.columns
       const needed: StoredRow[] = []
-      for (let i = 0; i < rows.length; i++) if (!isReleased(ids[i]!)) needed.push(rows.at(i))
+      let left = bytes
+      for (let i = 0; i < rows.length && left > 0; i++) {
+        if (isReleased(ids[i]!)) continue
+        const row = rows.at(i)
+        needed.push(row)
+        left -= row.bytes
+      }
       return { file, rows: needed }
     }
     return undefined

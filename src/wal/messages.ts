@@ -116,7 +116,9 @@ export type Report =
   | {
       readonly kind: 'moved'
       readonly id: number
+      /** Where they were. */
       readonly file: number
+      readonly ids: readonly number[]
       readonly newest: FileState
       readonly rows: readonly StoredRow[]
     }

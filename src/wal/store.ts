@@ -3,6 +3,7 @@
 import { closeSync, fdatasyncSync, ftruncateSync } from 'node:fs'
 import { rename, unlink } from 'node:fs/promises'
 import { isMillraceError } from '../errors.ts'
+import { giveBack } from '../give-back.ts'
 import { FileIndex } from './file-index.ts'
 import { createFile, writeAll } from './file-writing.ts'
 import { damagedPath, syncPath, walPath } from './files.ts'
@@ -14,6 +15,7 @@ import type { Frame } from './new-frames.ts'
 import { isSame, NewFrames } from './new-frames.ts'
 import type { LiveFile } from './recovery.ts'
 import { recoverFiles, StreamTable } from './recovery.ts'
+import type { TakeMemory } from './reused-memory.ts'
 import type { StoredRow } from './row-columns.ts'
 import type { WalEntry } from './rows.ts'
 import { readEntry } from './rows.ts'
@@ -91,19 +93,33 @@ export class WalStore {
    * cannot be read.
    */
   move(file: number, rows: readonly StoredRow[]): StoredRow[] {
+    const taken: Buffer<ArrayBuffer>[] = []
+    const memory = (bytes: number): Buffer => {
+      const piece = Buffer.allocUnsafeSlow(bytes)
+      taken.push(piece)
+      return piece
+    }
+    try {
+      return this.#write(this.#groupsOf(file, rows, memory))
+    } finally {
+      taken.forEach(giveBack)
+    }
+  }
+
+  #groupsOf(file: number, rows: readonly StoredRow[], memory: TakeMemory): Group[] {
     const { read, index } = this.#live.find(live => live.read.file === file)!
     const groups: { appendedMs: number; frames: Frame[] }[] = []
     for (const { id, stream, baseOffset, lastOffset, appendedMs } of rows) {
       const { position } = index.place(id)
       const { crc, flags, bytes: batchBytes } = readEntry(read, { id, position, appendedMs }, this.#heads)
-      const bytes = read.frameAt(position)
+      const bytes = read.frameAt(position, memory)
       WalRecord.decode(bytes, `${read.path}: frame ${id}, at byte ${position}`) // throws for what is damaged
       const [batch, end] = [bytes.length - batchBytes, bytes.length]
       const ref = { stream, baseOffset, lastOffset, crc, flags, start: 0, batch, end }
       if (groups.at(-1)?.appendedMs !== appendedMs) groups.push({ appendedMs, frames: [] })
       groups.at(-1)!.frames.push({ ref, bytes })
     }
-    return this.#write(groups)
+    return groups
   }
 
   /** Writes the groups behind each other, and returns when they are on the disk. */

@@ -167,7 +167,8 @@ class WalThread {
   #move({ id, file, rows }: MoveRequest): void {
     try {
       const copies = this.#store.move(file, rows)
-      report({ kind: 'moved', id, file, newest: this.#store.newest, rows: copies })
+      const ids = rows.map(({ id }) => id)
+      report({ kind: 'moved', id, file, ids, newest: this.#store.newest, rows: copies })
     } catch (cause) {
       const message = `what is needed of the WAL file ${file} could not be copied: ${messageOf(cause)}`
       report({ kind: 'unmoved', id, error: toPlain(new MillraceError('WAL_FAILED', message, { cause })) })

@@ -39,6 +39,8 @@ export interface AppendOptions {
 }
 
 const FILE_BYTES = 256 * 1024 * 1024
+/** What is copied at a time, about: appends wait for no more than that. */
+const MOVE_BYTES = 512 * 1024
 
 type Ready = Extract<Report, { kind: 'ready' }>
 
@@ -182,15 +184,18 @@ export class Wal implements AsyncDisposable {
 
   /**
    * Frees the oldest file of which less than a tenth is not released, if there is one beside the newest two: copies that
-   * into the newest file and deletes it. To be called while nobody is between finding rows and releasing them, since the
+   * into the newest file, a little at a time, and deletes it. To be called while nobody is between finding rows and releasing them, since the
    * rows get other places. Rejects with WAL_FAILED; then the file stays.
    */
   async freeSparseFile(): Promise<void> {
-    const sparse = this.#ledger.sparseFile()
-    if (sparse === undefined || this.#closed !== undefined || this.#health.failed !== undefined) return
-    const { id, done } = this.#waiting.add(0)
-    this.#send({ kind: 'move', id, ...sparse })
-    await done
+    for (let file: number | undefined; this.#closed === undefined && this.#health.failed === undefined; ) {
+      const sparse = this.#ledger.sparseFile(MOVE_BYTES)
+      if (sparse === undefined || sparse.file !== (file ?? sparse.file)) return
+      file = sparse.file
+      const { id, done } = this.#waiting.add(0)
+      this.#send({ kind: 'move', id, ...sparse })
+      await done
+    }
   }
 
   /** The oldest file that takes no more appends: the last offset of each stream in it that is not released. */
@@ -296,7 +301,7 @@ export class Wal implements AsyncDisposable {
       case 'moved':
         this.#saw(report.newest)
         this.#ledger.add(report.newest.file, report.rows)
-        this.releaseFile(report.file)
+        this.release(report.ids.map(id => ({ file: report.file, id })))
         this.#waiting.resolve(report.id)
         break
       case 'unmoved':

@@ -86,6 +86,27 @@ test('what is needed of such a file is copied as it is, and the file deleted', a
   expect(wal.streams().map(({ key }) => key.topic)).not.toContain('quiet')
 })
 
+test('an append does not wait until all of it is copied', async () => {
+  await using folder = await tempFolder('wal')
+  await using wal = await Wal.open({ directory: folder.path, maxBytes: 1024 ** 3, fileBytes: 20_000_000 })
+  const quietly = Array.from({ length: 15 }, (_, i) => captured(i, { stream: quiet, size: 100_000 }))
+  await wal.append(quietly)
+  for (let i = 0; wal.bytes < 61_000_000; i++) {
+    await wal.append([captured(i, { size: 1_000_000 })])
+  }
+  releaseBusy(wal, folder.path, 2)
+  const done: string[] = []
+  const note = (what: string) => () => void done.push(what)
+  const moving = wal.freeSparseFile().then(note('all is copied'))
+  await wal.append([captured(1_000)]).then(note('appended'))
+  await moving
+  expect(done).toEqual(['appended', 'all is copied'])
+  expect(entriesOf(folder.path).map(({ file }) => file)).not.toContain(1)
+  expect(entriesOf(folder.path).map(({ baseOffset }) => baseOffset)).toEqual(
+    quietly.map(({ baseOffset }) => baseOffset)
+  )
+})
+
 test('one quiet partition beside a busy one does not make the WAL grow', async () => {
   await using folder = await tempFolder('wal')
   await using wal = await Wal.open({ directory: folder.path, ...options })

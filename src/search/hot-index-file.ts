@@ -6,7 +6,7 @@ import path from 'node:path'
 import Database from 'better-sqlite3'
 import type { KafkaRecord } from '../kafka/records.ts'
 import { packageVersion } from '../package-version.ts'
-import { textSchema } from '../segment/index-schema.ts'
+import { textSchema, WRITER_CACHE } from '../segment/index-schema.ts'
 import { indexedText } from '../segment/search-text.ts'
 
 /** A record's row id is its frame's id times this, and the record's offset less the batch's base offset. */
@@ -168,6 +168,7 @@ function create(file: string, identity: string): Database.Database {
 
 function writable(db: Database.Database): Database.Database {
   db.pragma(`synchronous = ${bootId() === '' ? 'NORMAL' : 'OFF'}`)
+  db.pragma(WRITER_CACHE)
   db.pragma('journal_mode = WAL') // so that nobody who reads waits for the thread, nor the thread for them
   return db
 }

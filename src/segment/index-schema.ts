@@ -37,6 +37,12 @@ export const searchSchema = `PRAGMA page_size = 8192; ${textSchema};
   ${Object.values(tables).join(';\n  ')};
   INSERT INTO text (text, rank) VALUES ('automerge', 0), ('crisismerge', 256), ('pgsz', 8050)`
 
+/**
+ * For whoever writes an index: better-sqlite3 lets each connection keep 16 MB of pages. Building one takes as long with 2 MB, as
+ * pages of words are written once, behind each other.
+ */
+export const WRITER_CACHE = 'cache_size = -2000'
+
 /** The names of its tables. Throws RangeError for what might make a harmless query do something else, such as run forever. */
 export function checkedTables(db: Database.Database): ReadonlySet<string> {
   const objects = db

@@ -4,7 +4,7 @@ import Database from 'better-sqlite3'
 import { MillraceError, messageOf } from '../errors.ts'
 import type { KafkaRecord } from '../kafka/records.ts'
 import { HeaderNames } from './header-names.ts'
-import { checkedTables, openReadOnly, searchSchema } from './index-schema.ts'
+import { checkedTables, openReadOnly, searchSchema, WRITER_CACHE } from './index-schema.ts'
 import type { IndexedRecords } from './indexed-records.ts'
 import { indexedRecords } from './indexed-records.ts'
 import { indexedText } from './search-text.ts'
@@ -49,6 +49,7 @@ export class SearchIndexBuilder {
   /** `file` must not exist; `:memory:` keeps the index in memory. */
   constructor(file: string) {
     this.#db = new Database(file)
+    this.#db.pragma(WRITER_CACHE)
     this.#db.pragma('journal_mode = OFF')
     this.#db.pragma('synchronous = OFF')
     this.#db.exec(searchSchema)

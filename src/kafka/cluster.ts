@@ -113,6 +113,16 @@ export class Cluster implements Disposable {
     return seen
   }
 
+  /** Whether any broker that answers has the topic of this id: one that lags behind may not have heard of it. */
+  async knows({ topic, topicId }: Required<Pick<TopicPartition, 'topic' | 'topicId'>>): Promise<boolean> {
+    const question = { topics: [{ name: topic }], allowAutoTopicCreation: false }
+    const asked = [...this.#brokers.values()].map(async address => {
+      const { topics } = await (await this.#connections.to(address)).request(metadata, question)
+      return topics.some(found => found.errorCode === KafkaError.NONE && found.topicId === topicId)
+    })
+    return (await Promise.allSettled(asked)).some(answer => answer.status === 'fulfilled' && answer.value)
+  }
+
   /**
    * The offset for a timestamp, EARLIEST or LATEST. LATEST is the high watermark: only what no failover can take back
    * lies below it. Throws BROKER_ERROR.

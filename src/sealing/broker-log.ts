@@ -31,7 +31,7 @@ export interface Filled {
 /** Topic settings are asked for again after this time. */
 const SETTINGS_TTL_MS = 60_000
 
-/** A broker that has just heard of other brokers' topics may not know this one yet: only after so long is it believed gone. */
+/** A broker may not have heard of a topic yet: one is believed gone only after so long, and if then none of the brokers knows it. */
 const GONE_AFTER_MS = 5_000
 
 const GONE: LogState = { exists: false, start: 0, end: Number.MAX_SAFE_INTEGER, rewrites: false }
@@ -51,7 +51,7 @@ export class BrokerLog {
   /** The state of a partition's log. Throws BROKER_ERROR, BROKER_UNREACHABLE. */
   async state(stream: StreamKey): Promise<LogState> {
     const [found] = await this.#cluster.refresh([stream.topic])
-    if (found?.topicId !== stream.topicId) return this.#gone(stream)
+    if (found?.topicId !== stream.topicId) return await this.#gone(stream)
     this.#missingSince.delete(streamId(stream))
     return {
       exists: true,
@@ -61,11 +61,11 @@ export class BrokerLog {
     }
   }
 
-  #gone(stream: StreamKey): LogState {
+  async #gone(stream: StreamKey): Promise<LogState> {
     const id = streamId(stream)
     const since = this.#missingSince.get(id) ?? Date.now()
     this.#missingSince.set(id, since)
-    if (Date.now() - since >= GONE_AFTER_MS) return GONE
+    if (Date.now() - since >= GONE_AFTER_MS && !(await this.#cluster.knows(stream))) return GONE
     throw new MillraceError('BROKER_ERROR', `the cluster does not know topic ${stream.topic} (${stream.topicId})`, {
       retriable: true
     })

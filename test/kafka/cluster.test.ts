@@ -22,6 +22,30 @@ test('a topic that does not exist is not among what is seen', async () => {
   expect(await cluster.refresh(['orders'])).toEqual([])
 })
 
+test('a topic that one of the brokers knows is known, by its id', async () => {
+  const brokers: { nodeId: number; rack: null; host: string; port: number }[] = []
+  const topicId = 'AAAAAAAAAAAAAAAAAAAAAg'
+  const answering = async (errorCode: number) => {
+    const { address } = await serve(frame => {
+      if (frame.readInt16BE(4) === apiVersions.key) return versionsAnswer(frame)
+      const topics = [{ errorCode, name: 'orders', topicId, partitions: [] }]
+      const answer = { brokers, clusterId: 'c', topics }
+      return responseFrame(metadata, 13, frame.readInt32BE(8), metadata.response.encode(answer, 13))
+    })
+    brokers.push({ nodeId: brokers.length, rack: null, ...address })
+    return address
+  }
+  const lagging = await answering(KafkaError.UNKNOWN_TOPIC_OR_PARTITION)
+  brokers.push({ nodeId: 99, rack: null, host: '127.0.0.1', port: 1 }) // nobody is there
+  using cluster = new Cluster([lagging])
+  expect(await cluster.refresh(['orders'])).toEqual([])
+  expect(await cluster.knows({ topic: 'orders', topicId })).toBe(false)
+  await answering(KafkaError.NONE)
+  await cluster.refresh([])
+  expect(await cluster.knows({ topic: 'orders', topicId })).toBe(true)
+  expect(await cluster.knows({ topic: 'orders', topicId: 'AAAAAAAAAAAAAAAAAAAABg' })).toBe(false)
+})
+
 test('a topic that may not be described is no topic that is gone: the error names the right that is lacking', async () => {
   using cluster = await clusterThatSays(KafkaError.TOPIC_AUTHORIZATION_FAILED)
   await expect(cluster.refresh(['orders'])).rejects.toMatchObject({

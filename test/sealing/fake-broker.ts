@@ -15,12 +15,13 @@ export interface FakeBroker {
 /** A broker whose log has `before` and then these batches, and begins at `start`; it has no leader epochs. */
 export function fakeBroker(
   batches: readonly CanonicalBatch[],
-  { start = 0, topicId = orders.topicId, before = Buffer.alloc(0) } = {}
+  { start = 0, topicId = orders.topicId, before = Buffer.alloc(0), isKnownElsewhere = false } = {}
 ): FakeBroker {
   const fetches: number[] = []
   const end = (batches.at(-1)?.header.lastOffset ?? -1) + 1
-  const cluster: Pick<Cluster, 'refresh' | 'listOffset' | 'fetchLog'> = {
+  const cluster: Pick<Cluster, 'refresh' | 'knows' | 'listOffset' | 'fetchLog'> = {
     refresh: async () => [{ name: orders.topic, topicId, isInternal: false, leaders: new Map([[0, 1]]) }],
+    knows: async asked => isKnownElsewhere && asked.topicId === orders.topicId,
     listOffset: async (_, timestamp) => (timestamp === EARLIEST ? start : end),
     async fetchLog(_, offset, maxBytes = 2 ** 20) {
       fetches.push(offset)

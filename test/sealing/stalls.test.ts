@@ -148,6 +148,15 @@ test('what a topic had without its being captured is a gap when it has been dele
   }
 })
 
+test('a topic that another broker knows is not gone, however long the one that is asked has not heard of it', async () => {
+  vi.useFakeTimers({ toFake: ['Date'] })
+  await using world = await openWorld(fakeBroker([], { topicId: 'another', isKnownElsewhere: true }))
+  for (let i = 0; i < 3; i++) {
+    await expect(world.seal({ seenEnd: 7 })).rejects.toThrow('does not know topic')
+    vi.advanceTimersByTime(60_000)
+  }
+})
+
 test('messages of the formats 0 and 1 are a gap, however many there are, and what follows is archived', async () => {
   const fake = fakeBroker([batchAt(11, 12), batchAt(13, 14)], { start: 2, before: oldMessages })
   await using world = await openWorld(fake)

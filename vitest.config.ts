@@ -1,4 +1,4 @@
-// Two projects: `unit` runs at once and side by side, `integration` gets real servers and runs one file at a time.
+// Two projects: `unit` runs at once and side by side, `integration` gets real servers and runs two files at a time.
 
 import { defineConfig } from 'vitest/config'
 import { ClosingLine } from './test/support/closing-line.ts'
@@ -10,6 +10,7 @@ export default defineConfig({
     testTimeout: 60_000,
     hookTimeout: 120_000,
     teardownTimeout: 60_000,
+    globalSetup: ['test/support/compile-cache.ts'],
     // kafkajs sets timers to times long past, which Node warns of and then treats as due.
     execArgv: ['--disable-warning=TimeoutNegativeWarning'],
     projects: [
@@ -28,7 +29,7 @@ export default defineConfig({
           name: 'integration',
           include: ['test/integration/**/*.test.ts'],
           globalSetup: ['test/support/global-setup.ts'],
-          fileParallelism: false,
+          maxWorkers: 2,
           sequence: { groupOrder: 1 }
         }
       }

@@ -4,7 +4,6 @@ import { expect, test } from 'vitest'
 import { WalReader } from '../../src/wal/reader.ts'
 import { Wal } from '../../src/wal/wal.ts'
 import { runOrThrow, spawnGuarded } from '../support/child.ts'
-import type { TempFolder } from '../support/temp.ts'
 import { tempFolder } from '../support/temp.ts'
 import { until } from '../support/until.ts'
 import { appendOf, appendsIn } from './appends.ts'
@@ -26,10 +25,10 @@ test('after kill -9 every append that was confirmed is there, and none is half t
   const plans = Array.from({ length: ROUNDS / ROUNDS_PER_FOLDER }, () =>
     Array.from({ length: ROUNDS_PER_FOLDER }, () => killAt(random))
   )
-  await using cache = await compileCache()
+  await fillCompileCache()
   let confirmed = 0
   const lane = async () => {
-    for (let plan = plans.pop(); plan !== undefined; plan = plans.pop()) confirmed += await killOver(plan, cache.path)
+    for (let plan = plans.pop(); plan !== undefined; plan = plans.pop()) confirmed += await killOver(plan)
   }
   try {
     await Promise.all(Array.from({ length: LANES }, lane))
@@ -39,20 +38,18 @@ test('after kill -9 every append that was confirmed is there, and none is half t
   expect(confirmed).toBeGreaterThan(ROUNDS)
 })
 
-/** What Node compiles once for all children, which are killed before they could write it: they start in half the time. */
-async function compileCache(): Promise<TempFolder> {
-  const cache = await tempFolder('cache')
+/** Has Node keep what it compiles for the children, which are killed before they could: they start in half the time. */
+async function fillCompileCache(): Promise<void> {
   await using folder = await tempFolder('wal')
-  await runOrThrow(process.execPath, [appender, folder.path, '0', 'exit'], { env: { NODE_COMPILE_CACHE: cache.path } })
-  return cache
+  await runOrThrow(process.execPath, [appender, folder.path, '0', 'exit'])
 }
 
 /** Kills child after child that appends to one folder; returns how many appends were confirmed. */
-async function killOver(plan: readonly Kill[], cache: string): Promise<number> {
+async function killOver(plan: readonly Kill[]): Promise<number> {
   await using folder = await tempFolder('wal')
   const confirmed = new Set<number>()
   for (const [round, kill] of plan.entries()) {
-    const numbers = await appendUntilKilled(folder.path, { first: round * APPENDS_PER_ROUND, kill, cache })
+    const numbers = await appendUntilKilled(folder.path, { first: round * APPENDS_PER_ROUND, kill })
     for (const number of numbers) confirmed.add(number)
     const lost = [...confirmed.difference(appendsIn(folder.path))]
     if (lost.length > 0) throw new Error(`round ${round} (${JSON.stringify(kill)}): appends ${lost} are lost`)
@@ -72,7 +69,6 @@ interface Round {
   /** The number of its first append. */
   readonly first: number
   readonly kill: Kill
-  readonly cache: string
 }
 
 /** A fifth dies while it starts: it recovers what the ones before it left, and begins a file. */
@@ -80,10 +76,9 @@ function killAt(random: () => number): Kill {
   return random() < 0.2 ? { after: 0, ms: 100 + random() * 200 } : { after: 1 + random() * 8, ms: random() * 20 }
 }
 
-async function appendUntilKilled(directory: string, { first, kill, cache }: Round): Promise<number[]> {
+async function appendUntilKilled(directory: string, { first, kill }: Round): Promise<number[]> {
   const child = spawnGuarded(process.execPath, [appender, directory, String(first)], {
-    stdio: ['ignore', 'pipe', 'pipe'],
-    env: { ...process.env, NODE_COMPILE_CACHE: cache }
+    stdio: ['ignore', 'pipe', 'pipe']
   })
   let [output, errors] = ['', '']
   child.process.stdout?.on('data', data => (output += data))

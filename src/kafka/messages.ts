@@ -1,7 +1,7 @@
 // The Kafka messages that Millrace understands, field by field, in wire order.
 // Source: clients/src/main/resources/common/message in apache/kafka 4.3.1; a test compares every field with it.
 import { api } from './api.ts'
-import { array, bool, bytes, int8, int16, int32, int64, string, struct, uuid } from './wire.ts'
+import { array, bool, bytes, inexactInt64, int8, int16, int32, int64, string, struct, uuid } from './wire.ts'
 
 const nodeEndpoints = array(struct({ nodeId: int32, host: string, port: int32, rack: string.nullable }))
 const leader = struct({ leaderId: int32, leaderEpoch: int32 })
@@ -32,7 +32,7 @@ export const produce = api(
             index: int32,
             errorCode: int16,
             baseOffset: int64,
-            logAppendTimeMs: int64.since(2).or(-1),
+            logAppendTimeMs: inexactInt64.since(2).or(-1),
             logStartOffset: int64.since(5).or(-1),
             recordErrors: array(struct({ batchIndex: int32, batchIndexErrorMessage: string.nullable }))
               .since(8)

@@ -95,6 +95,13 @@ export const int32 = fixed(
   0
 )
 export const int64 = fixed(8, readInt64, writeInt64, 0)
+/** For what clients choose and brokers only repeat, such as a time in nanoseconds: where `int64` refuses, it loses the last bits. */
+export const inexactInt64 = fixed(
+  8,
+  (b, at) => Number(b.readBigInt64BE(at)),
+  (b, v, at) => b.writeBigInt64BE(BigInt.asIntN(64, BigInt(v)), at),
+  0
+)
 export const bool = fixed(
   1,
   (b, at) => b[at] !== 0,

@@ -86,10 +86,17 @@ test.each([8, 9])('an answer without topics is none, in version %d', version => 
 })
 
 test('a repeated batch may have any timestamp of its producer for its time of appending, nanoseconds too', () => {
+  const nanoseconds = 1_764_000_000_123_456_789n
   const repeated = answer(9)
   const told = Buffer.alloc(8)
   told.writeBigInt64BE(1_700_000_000_000n)
-  repeated.writeBigInt64BE(1_764_000_000_123_456_789n, repeated.indexOf(told))
+  const place = repeated.indexOf(told)
+  repeated.writeBigInt64BE(nanoseconds, place)
   const [topic] = scanProduceAnswer(repeated, 9).responses
-  expect(topic!.partitionResponses[0]!.logAppendTimeMs).toBeGreaterThan(2 ** 53)
+  expect(topic!.partitionResponses[0]!.logAppendTimeMs).toBe(Number(nanoseconds))
+
+  // An answer that has to be changed tells it as well as a number can.
+  const body = responseBodyStart(repeated, produce, 9)
+  const again = produce.response.encode(produce.response.decode(repeated, 9, body), 9)
+  expect(again.readBigInt64BE(place - body)).toBe(BigInt(Number(nanoseconds)))
 })

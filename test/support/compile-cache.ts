@@ -1,12 +1,13 @@
 // What Node compiles is kept for a run of the tests, for all the processes that they start: these are ready in half the time.
-import { mkdtemp, rm } from 'node:fs/promises'
+import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 
 /** Vitest calls it for each project. */
-export default async function setUp(): Promise<(() => Promise<void>) | undefined> {
-  if (process.env['NODE_COMPILE_CACHE'] !== undefined) return undefined
-  const folder = await mkdtemp(join(tmpdir(), 'millrace-compiled-'))
+export default function setUp(): void {
+  if (process.env['NODE_COMPILE_CACHE'] !== undefined) return
+  const folder = mkdtempSync(join(tmpdir(), 'millrace-compiled-'))
   process.env['NODE_COMPILE_CACHE'] = folder
-  return () => rm(folder, { recursive: true, force: true })
+  // Not in a teardown: vitest's own workers, which end after that, write there too.
+  process.once('exit', () => rmSync(folder, { recursive: true, force: true }))
 }

@@ -86,12 +86,10 @@ export class Ledger {
       if (unreadable.values().some(id => !isReleased(id))) continue // it cannot be copied, and is archived from elsewhere
       const { ids } = rows.columns
       const needed: StoredRow[] = []
-      let left = bytes
-      for (let i = 0; i < rows.length && left > 0; i++) {
+      for (let i = 0, size = 0; i < rows.length && size < bytes; i++) {
         if (isReleased(ids[i]!)) continue
-        const row = rows.at(i)
-        needed.push(row)
-        left -= row.bytes
+        needed.push(rows.at(i))
+        size += rows.columns.bytes[i]!
       }
       return { file, rows: needed }
     }

@@ -184,8 +184,8 @@ export class Wal implements AsyncDisposable {
 
   /**
    * Frees the oldest file of which less than a tenth is not released, if there is one beside the newest two: copies that
-   * into the newest file, a little at a time, and deletes it. To be called while nobody is between finding rows and releasing them, since the
-   * rows get other places. Rejects with WAL_FAILED; then the file stays.
+   * into the newest file, a little at a time, and deletes it. To be called while nobody is between finding rows and releasing
+   * them, since the rows get other places. Rejects with WAL_FAILED; then the file stays.
    */
   async freeSparseFile(): Promise<void> {
     for (let file: number | undefined; this.#closed === undefined && this.#health.failed === undefined; ) {

@@ -134,13 +134,15 @@ export class Requests {
   #watchProgress(): void {
     const { limits } = this.#link.context
     const before = this.#progress
-    this.#progressTimer = setTimeout(() => {
+    const judge = () => {
       this.#progressTimer = null
       if (this.#frames.idle || this.#ended) return
       if (this.#paused || this.#progress - before >= LEAST_PROGRESS) return this.#watchProgress()
       const rule = `a request has to end, or to go on, within ${limits.readTimeoutMs} ms (request.read.timeout.ms)`
       this.#link.abort(new MillraceError('TIMEOUT', `the client's request came only in part: ${rule}`), 'too_slow')
-    }, limits.readTimeoutMs)
+    }
+    // Where it was us who were held up, what has come meanwhile is read first.
+    this.#progressTimer = setTimeout(() => setImmediate(judge), limits.readTimeoutMs)
   }
 
   #handler(): FrameHandler {

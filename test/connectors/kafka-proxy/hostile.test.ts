@@ -150,6 +150,19 @@ describe('a request that does not come to its end', () => {
     await othersAreWell()
   })
 
+  test('does not mean one that came while we were held up', async () => {
+    const { harness } = await besideOthers({ budget: MiB, options })
+    const { client, broker } = await harness.connect()
+    const frame = produceFrame({ size: 10 * 1024, acks: 1 })
+    client.send(frame.subarray(0, 100))
+    await until(() => broker.bytes === 100, { what: 'the beginning', interval: 1 })
+    await setImmediate() // behind the reading of this turn
+    client.send(frame.subarray(100))
+    // Nothing of this process runs. Then its timers do, and only after them is read what has come.
+    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 300)
+    expect((await broker.next()).equals(frame)).toBe(true)
+  })
+
   test('does not mean one that comes slowly, nor many', async () => {
     const { harness } = await besideOthers({ budget: 64 * MiB, options })
     const [one, two] = [await harness.connect(), await harness.connect()]

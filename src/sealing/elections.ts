@@ -1,8 +1,10 @@
 // What an election took back, judged by leader epochs: where the broker's log says that the epoch of a row ends, all that was
 // appended in it and survived ends too.
+import type { Chain } from '../archive/archive.ts'
 import type { WalEntry } from '../wal/reader.ts'
 import type { StreamKey } from '../wal/stream.ts'
 import type { BrokerLog, LogState } from './broker-log.ts'
+import type { OffsetRange } from './settle.ts'
 import { isFetched } from './settle.ts'
 
 /** A high watermark follows within a second where the replicas are well; a batch that comes back after all is fetched. */
@@ -43,4 +45,39 @@ export async function takenBack(
   if (above.length === 0) return []
   const ends = await broker.epochEnds(stream, new Set(above.map(row => row.leaderEpoch)))
   return above.filter(row => ends !== undefined && row.lastOffset >= (ends.get(row.leaderEpoch) ?? 0))
+}
+
+/**
+ * The offsets below the archive's end at which the log has other batches, since an unclean election took back what is archived;
+ * null where the log has the archive's last batch, or nobody can tell. Throws as `keptBy` does.
+ */
+export async function replacedIn(
+  broker: BrokerLog,
+  { stream, links, end }: Chain,
+  log: LogState
+): Promise<OffsetRange | null> {
+  const lastBatch = links.findLast(({ manifest }) => manifest.lastBatchOffset !== null)?.manifest.lastBatchOffset
+  if (!log.exists || lastBatch == null) return null
+  // The two part where the newest epoch that both have ends in one of them. A log that has nothing of an epoch ends it at 0.
+  let from = lastBatch + 1
+  for (const { epoch, startOffset } of newestEpochs(links)) {
+    const kept = (await broker.epochEnds(stream, new Set([epoch])))?.get(epoch)
+    if (kept === undefined) return null
+    from = kept === 0 ? startOffset : Math.min(from, kept)
+    if (kept > 0) break
+  }
+  const to = Math.min(end, log.end)
+  return from <= lastBatch && from < to ? { from, to } : null
+}
+
+/** The epochs of an archive's batches and where each begins, newest first. */
+function* newestEpochs(links: Chain['links']): Generator<{ epoch: number; startOffset: number }> {
+  let run: { epoch: number; startOffset: number } | undefined
+  for (const { manifest } of links.toReversed()) {
+    for (const one of manifest.leaderEpochs.toReversed()) {
+      if (run !== undefined && run.epoch !== one.epoch) yield run
+      run = one
+    }
+  }
+  if (run !== undefined) yield run
 }

@@ -36,7 +36,9 @@ interface Seen {
   readonly end: number
   /** Behind the last offset that is captured and not archived; 0 when there is none. */
   readonly captured: number
-  /** Since when nothing more was captured although the log reaches further; undefined where nothing lacks. */
+  /** Whether the log ended below the archive's end: an unclean election may have put other batches there. */
+  readonly isCut: boolean
+  /** Since when nothing more was captured although the log reaches further, or was cut; undefined where nothing lacks. */
   readonly since: number | undefined
 }
 
@@ -52,6 +54,8 @@ export class GapFinder {
   readonly #atStart: ReadonlyMap<string, number | undefined>
   #seen = new Map<string, Seen>()
   #silent: StreamKey[] = []
+  /** By partition: where its log ended, below the archive's end, when it was sealed last. */
+  readonly #cutSealed = new Map<string, number>()
   /** What the last look found to be watched. */
   #listed: ReadonlySet<string>
   #written: string
@@ -107,15 +111,18 @@ export class GapFinder {
       }
       const reached = this.#reached.get(id) ?? this.#beginOf(id, backfill, end)
       this.#reached.set(id, reached)
-      const one = { key, end, captured: captured.get(id) ?? 0 }
+      if (end >= reached) this.#cutSealed.delete(id)
+      const isCut = end < reached && end !== this.#cutSealed.get(id)
+      const one = { key, end, captured: captured.get(id) ?? 0, isCut }
       const before = this.#seen.get(id)
       const since = before?.captured === one.captured ? before.since : undefined
-      seen.set(id, { ...one, since: end > Math.max(reached, one.captured) ? (since ?? now) : undefined })
+      const isLacking = isCut || end > Math.max(reached, one.captured)
+      seen.set(id, { ...one, since: isLacking ? (since ?? now) : undefined })
     }
     // What a topic that is gone had without its being captured is due at once: it becomes a gap.
     for (const [id, { key, end }] of this.#seen) {
       const isMissing = !ids.has(id) && end > (this.#reached.get(id) ?? 0)
-      if (isMissing) seen.set(id, { key, end, captured: captured.get(id) ?? 0, since: 0 })
+      if (isMissing) seen.set(id, { key, end, captured: captured.get(id) ?? 0, isCut: false, since: 0 })
     }
     // A broker that has just started may not list everything yet.
     const isKept = (id: string): boolean => ids.has(id) || seen.has(id) || this.#listed.has(id)
@@ -157,9 +164,11 @@ export class GapFinder {
   }
 
   #lacking(): { key: StreamKey; end: number; lack: number; since: number }[] {
-    return [...this.#seen.values()].flatMap(({ key, end, captured, since }) => {
-      const lack = end - Math.max(this.#reached.get(streamId(key)) ?? 0, captured)
-      return since === undefined || lack <= 0 ? [] : [{ key, end, lack, since }]
+    return [...this.#seen.values()].flatMap(({ key, end, captured, isCut, since }) => {
+      const id = streamId(key)
+      const lack = Math.max(0, end - Math.max(this.#reached.get(id) ?? 0, captured))
+      const isLacking = lack > 0 || (isCut && end !== this.#cutSealed.get(id))
+      return since !== undefined && isLacking ? [{ key, end, lack, since }] : []
     })
   }
 
@@ -180,6 +189,8 @@ export class GapFinder {
     const id = streamId(key)
     const reached = this.#reached.get(id)
     if (reached !== undefined && end > reached) this.#reached.set(id, end)
+    const seen = this.#seen.get(id)
+    if (seen?.isCut) this.#cutSealed.set(id, seen.end)
   }
 
   get #text(): string {

@@ -12,7 +12,7 @@ import type { Wal } from '../wal/wal.ts'
 import type { BrokerLog } from './broker-log.ts'
 import type { BatchIdentity } from './seal-thread.ts'
 import type { SegmentBuilder } from './segment-builder.ts'
-import { inOrder } from './settle.ts'
+import { inOrder, isFetched } from './settle.ts'
 
 export interface ReleaserParts {
   readonly wal: Wal
@@ -60,7 +60,7 @@ export class Releaser {
     if (rows.length === 0) return
     const { archive, broker, builder, wal } = this.#parts
     const archived = new Map((await archive.batchesIn(link)).map(batch => [batch.baseOffset, batch]))
-    /** Those that stand where the archive has a batch with other bytes. */
+    /** Captures that stand where the archive has a batch with other bytes. */
     const others: { readonly row: WalEntry; readonly captured: BatchIdentity }[] = []
     for (const row of rows) {
       const there = archived.get(row.baseOffset)
@@ -70,6 +70,7 @@ export class Releaser {
       }
       const captured = there.crc === row.crc ? null : await builder.identify(row)
       if (captured === null || captured.correctedCrc === there.crc) wal.release([row])
+      else if (isFetched(row)) await this.putExtra(stream, row)
       else others.push({ row, captured })
     }
     if (others.length === 0) return

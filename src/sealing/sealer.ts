@@ -8,15 +8,16 @@ import { segmentKey } from '../archive/layout.ts'
 import type { WarmSegments } from '../archive/warm-segments.ts'
 import type { Gap, GapReason, SegmentManifest } from '../segment/manifest.ts'
 import type { SegmentPlan, SegmentResult } from '../segment/writer.ts'
-import { FrameFlag } from '../wal/frame.ts'
 import type { WalEntry } from '../wal/reader.ts'
 import type { StreamKey } from '../wal/stream.ts'
+import { streamId } from '../wal/stream.ts'
 import type { Wal } from '../wal/wal.ts'
 import type { BrokerLog, LogState } from './broker-log.ts'
-import { keptBy, takenBack } from './elections.ts'
+import { keptBy, replacedIn, takenBack } from './elections.ts'
+import { appendFetched } from './fetched.ts'
 import { Releaser } from './release.ts'
 import type { SegmentBuilder } from './segment-builder.ts'
-import type { SettleOptions } from './settle.ts'
+import type { OffsetRange, SettleOptions } from './settle.ts'
 import { cut, joined, settle } from './settle.ts'
 import { giveUpUnreadable, giveUpUnseen } from './unreadable.ts'
 
@@ -65,6 +66,8 @@ export class Sealer {
   readonly #releaser: Releaser
   readonly #counts = { segments: 0, batches: 0, records: 0, logBytes: 0, fetchedBatches: 0 }
   readonly #gaps = new Map<GapReason, number>()
+  /** By stream: where an election cut the log below the archive's end, and up to where what it has instead was taken. */
+  readonly #replaced = new Map<string, OffsetRange>()
 
   constructor(parts: SealerParts) {
     this.#parts = parts
@@ -89,6 +92,7 @@ export class Sealer {
     const log = await broker.state(stream)
     const chain = await this.#begun(stream, log, begin < seenEnd ? begin : Number.POSITIVE_INFINITY)
     if (chain === null) return { progressed: false, end: 0 }
+    await this.#takeReplaced(chain, log)
     await this.#releaseBehind(chain)
 
     const live = await this.#ahead(stream, chain.end)
@@ -190,6 +194,30 @@ export class Sealer {
     wal.release(held)
   }
 
+  /** Puts beside the archive what the log has in the place of it, as far as that was not done before. */
+  async #takeReplaced(chain: Chain, log: LogState): Promise<void> {
+    const { broker, wal, logger } = this.#parts
+    const { stream } = chain
+    const range = await replacedIn(broker, chain, log)
+    if (range === null) return
+    const id = streamId(stream)
+    let taken = this.#replaced.get(id)
+    if (taken?.from !== range.from) {
+      logger.warn({ stream, ...range }, 'an election took back what is archived; what is in its place is put beside it')
+      taken = { from: range.from, to: range.from }
+    }
+    while (taken.to < range.to) {
+      const rest = { from: taken.to, to: range.to }
+      const { batches, gaps } = await broker.fill(stream, [rest], log, rest.from)
+      if (batches.length === 0 && gaps.length === 0) return
+      await appendFetched(wal, stream, batches)
+      this.#counts.fetchedBatches += batches.length
+      await this.#releaseBehind(chain)
+      taken = { from: range.from, to: Math.max(gaps.at(-1)?.to ?? 0, (batches.at(-1)?.header.lastOffset ?? 0) + 1) }
+      this.#replaced.set(id, taken)
+    }
+  }
+
   async #putAside(stream: StreamKey, rows: readonly WalEntry[]): Promise<void> {
     try {
       for (const row of rows) await this.#releaser.putExtra(stream, row)
@@ -240,19 +268,7 @@ export class Sealer {
       lastHole = hole.from
       gaps = joined([...gaps, ...filled.gaps])
       if (batches.length > 0) {
-        // What was fetched takes the same way as what is captured, so that a crash loses neither. It may exceed the
-        // WAL's limit, since only sealing makes room again.
-        await wal.append(
-          batches.map(batch => ({
-            stream,
-            baseOffset: batch.header.baseOffset,
-            lastOffset: batch.header.lastOffset,
-            recordCount: batch.header.recordCount,
-            flags: FrameFlag.FETCHED,
-            chunks: [batch.toWire()]
-          })),
-          { beyondLimit: true }
-        )
+        await appendFetched(wal, stream, batches)
         this.#counts.fetchedBatches += batches.length
         logger.debug({ stream, hole, batches: batches.length }, 'fetched what was not captured')
         entries = await this.#ahead(stream, range.from)

@@ -143,30 +143,7 @@ describeWith(['kafka-own', 'kafka-tools', 'kcat'], 'a cluster of three nodes', (
   })
 
   test('what an election took back is beside the archive, which equals the log that is left', async () => {
-    const topic = `taken-back-${randomUUID()}`
-    await withAdmin(cluster().bootstrap, admin =>
-      admin.createTopics({
-        topics: [
-          {
-            topic,
-            replicaAssignment: [{ partition: 0, replicas: [1, 2] }],
-            configEntries: [
-              { name: 'unclean.leader.election.enable', value: 'true' },
-              { name: 'min.insync.replicas', value: '1' }
-            ]
-          }
-        ]
-      })
-    )
-    await send(worker.bootstrap, topic, [[{ value: 'load: on both' }]])
-    await cluster().kill(2)
-    await send(worker.bootstrap, topic, [[{ value: 'load: taken back 1' }], [{ value: 'load: taken back 2' }]], {
-      acks: 1
-    })
-    await until(async () => (await inSync(topic)).length === 1, { what: 'the leader goes on alone', timeout: 30_000 })
-    await cluster().kill(1)
-    await cluster().start(2)
-    await until(async () => (await leaderOf(topic)) === 2, { what: 'the other node leads', timeout: 30_000 })
+    const topic = await takeBack(async () => {})
     // Round the proxy, so that nothing that was captured contradicts what was taken back.
     await send(cluster().bootstrap, topic, [[{ value: 'load: in its place' }, { value: 'load: and behind it' }]])
     await cluster().start(1)
@@ -177,11 +154,63 @@ describeWith(['kafka-own', 'kafka-tools', 'kcat'], 'a cluster of three nodes', (
     expect([...(await archivedValues(worker, topic)).values()].sort()).toEqual(
       ['and behind it', 'in its place', 'on both', 'through the proxy again'].map(what => `load: ${what}`)
     )
-    const extras = (await readdir(archiveFolder(worker), { recursive: true })).filter(name =>
-      name.includes(`${topic}/`)
-    )
-    expect(extras.flatMap(name => /extra\/0*(\d)-/.exec(name)?.[1] ?? []).sort()).toEqual(['1', '2'])
+    expect(await extrasOf(topic)).toEqual([1, 2])
   }, 120_000)
+
+  test('what an election put in the place of what is archived is beside it, captured or not', async () => {
+    const topic = await takeBack(archived => flush(worker, archived))
+    // The archive reaches offset 3, the log 1. Round the proxy, and through it.
+    await send(cluster().bootstrap, topic, [[{ value: 'load: in its place, not captured' }]])
+    await flush(worker, topic)
+    expect(await extrasOf(topic)).toEqual([1])
+    await send(worker.bootstrap, topic, [[{ value: 'load: in its place, captured' }]])
+    await send(cluster().bootstrap, topic, [[{ value: 'load: not captured either' }]])
+    await send(worker.bootstrap, topic, [[{ value: 'load: behind it' }]])
+    await flush(worker, topic)
+    await expectClean(worker, topic)
+    expect([...(await archivedValues(worker, topic)).entries()].sort()).toEqual(
+      ['on both', 'taken back 1', 'taken back 2', 'not captured either', 'behind it'].map((what, offset) => [
+        `0@${offset}`,
+        `load: ${what}`
+      ])
+    )
+    expect(await extrasOf(topic)).toEqual([1, 2])
+    await cluster().start(1)
+  }, 120_000)
+
+  /**
+   * A topic that has one record at offset 0, and of which an unclean election took back two batches behind it. `before` is called
+   * when its leader has these alone; then it is stopped, and the other node leads.
+   */
+  async function takeBack(before: (topic: string) => Promise<unknown>): Promise<string> {
+    const topic = `taken-back-${randomUUID()}`
+    const configEntries = [
+      { name: 'unclean.leader.election.enable', value: 'true' },
+      { name: 'min.insync.replicas', value: '1' }
+    ]
+    const replicaAssignment = [{ partition: 0, replicas: [1, 2] }]
+    await withAdmin(cluster().bootstrap, admin =>
+      admin.createTopics({ topics: [{ topic, replicaAssignment, configEntries }] })
+    )
+    await send(worker.bootstrap, topic, [[{ value: 'load: on both' }]])
+    await cluster().kill(2)
+    await send(worker.bootstrap, topic, [[{ value: 'load: taken back 1' }], [{ value: 'load: taken back 2' }]], {
+      acks: 1
+    })
+    await until(async () => (await inSync(topic)).length === 1, { what: 'the leader goes on alone', timeout: 30_000 })
+    await before(topic)
+    await cluster().kill(1)
+    await cluster().start(2)
+    await until(async () => (await leaderOf(topic)) === 2, { what: 'the other node leads', timeout: 30_000 })
+    return topic
+  }
+
+  /** At which offsets the archive has batches beside the main line. */
+  async function extrasOf(topic: string): Promise<number[]> {
+    const names = await readdir(archiveFolder(worker), { recursive: true })
+    const found = names.flatMap(name => (name.includes(`${topic}/`) ? (/extra\/(\d+)-/.exec(name)?.[1] ?? []) : []))
+    return found.map(Number).sort()
+  }
 
   async function inSync(topic: string): Promise<readonly number[]> {
     const { topics } = await withAdmin(cluster().bootstrap, admin => admin.fetchTopicMetadata({ topics: [topic] }))

@@ -1,22 +1,21 @@
 // What the gap finder makes of what brokers list. They are told here; test/integration/gaps.test.ts has real ones.
 import { join } from 'node:path'
 import pino from 'pino'
-import { expect, test } from 'vitest'
+import { afterEach, expect, test, vi } from 'vitest'
 import type { Cluster } from '../../src/kafka/cluster.ts'
 import { GapFinder } from '../../src/sealing/gap-finder.ts'
 import { tempFolder } from '../support/temp.ts'
 import { orders } from '../wal/batches.ts'
 
-test('what a topic had that is gone, and nobody captured, is due at once, and until it is sealed', async () => {
-  await using temp = await tempFolder('gap-finder')
-  let isListed = true
+afterEach(() => void vi.useRealTimers())
+
+/** A finder, and what brokers tell it of the one partition that they have. */
+async function openFinder({ isListed = () => true, end }: { isListed?: () => boolean; end: () => number }) {
+  const temp = await tempFolder('gap-finder')
+  const topic = { name: orders.topic, topicId: orders.topicId, isInternal: false, leaders: new Map([[0, 1]]) }
   const cluster: Pick<Cluster, 'refresh' | 'listOffsets'> = {
-    async refresh() {
-      return isListed
-        ? [{ name: orders.topic, topicId: orders.topicId, isInternal: false, leaders: new Map([[0, 1]]) }]
-        : []
-    },
-    listOffsets: async keys => keys.map(() => 5)
+    refresh: async () => (isListed() ? [topic] : []),
+    listOffsets: async keys => keys.map(end)
   }
   const finder = await GapFinder.start({
     cluster: cluster as Cluster,
@@ -29,6 +28,13 @@ test('what a topic had that is gone, and nobody captured, is due at once, and un
     hasPassed: () => false,
     segmentMs: 3_600_000
   })
+  return { finder, [Symbol.asyncDispose]: () => temp.dispose() }
+}
+
+test('what a topic had that is gone, and nobody captured, is due at once, and until it is sealed', async () => {
+  let isListed = true
+  await using world = await openFinder({ isListed: () => isListed, end: () => 5 })
+  const { finder } = world
   await finder.look()
   expect(finder.due()).toEqual([])
   isListed = false
@@ -45,4 +51,31 @@ test('what a topic had that is gone, and nobody captured, is due at once, and un
   expect(finder.seenEnd(orders)).toBe(0)
   await finder.look()
   expect(await finder.begin(orders)).toBeUndefined()
+})
+
+test('a log that ends below the archive’s end is looked into, and again when it has grown', async () => {
+  vi.useFakeTimers({ toFake: ['Date'] })
+  let end = 10
+  await using world = await openFinder({ end: () => end })
+  const { finder } = world
+  const lookLater = async () => {
+    await finder.look()
+    vi.advanceTimersByTime(3_600_000)
+    return finder.due()
+  }
+  expect(await lookLater()).toEqual([orders])
+  finder.sealed(orders, 10)
+  expect(await lookLater()).toEqual([])
+  for (end of [4, 6]) {
+    expect(await lookLater()).toEqual([orders])
+    expect(finder.behind()).toEqual([{ key: orders, lastOffset: end - 1 }])
+    expect(finder.uncapturedOffsets).toBe(0)
+    finder.sealed(orders, 10)
+    expect(finder.due()).toEqual([])
+    expect(await lookLater()).toEqual([])
+  }
+  end = 10
+  expect(await lookLater()).toEqual([])
+  end = 6
+  expect(await lookLater()).toEqual([orders])
 })

@@ -214,3 +214,39 @@ test('what an election took back where nobody writes any more is put aside in th
   expect(await world.archived()).toMatchObject({ end: 10, batches: [0], extras: [10, 11, 13] })
   expect(world.wal.streams()).toMatchObject([{ firstOffset: 12, lastOffset: 14 }])
 })
+
+test('what an unclean election put in the place of what is archived is put beside it, and fetched once', async () => {
+  const [all, most] = [inEpoch(1, batchAt(0, 4)), inEpoch(2, batchAt(5, 6))]
+  const archived = [all, most, inEpoch(2, batchAt(7, 9)), inEpoch(3, batchAt(10, 14))]
+  const fake = fakeBroker([all, most, inEpoch(4, batchAt(7, 8)), inEpoch(4, batchAt(9, 12))])
+  const ends = new Map([
+    [1, 5],
+    [2, 7],
+    [3, 0],
+    [4, 13]
+  ])
+  Object.assign(fake.broker, { epochEnds: async () => ends })
+  await using world = await openWorld(fake)
+  await world.small.append(orders, { batches: archived, nextOffset: 15 })
+  // One of them is captured too.
+  const replacing = { ...captured(7), lastOffset: 8, recordCount: 2, chunks: [inEpoch(4, batchAt(7, 8)).toWire()] }
+  await world.wal.append([replacing])
+  for (let time = 0; time < 2; time++) {
+    expect(await world.seal()).toEqual({ progressed: false, end: 15 })
+    expect(await world.archived()).toEqual({ root: 0, end: 15, batches: [0, 5, 7, 10], gaps: [], extras: [7, 9] })
+    expect(fake.fetches).toEqual([7])
+  }
+  expect(world.wal.streams()).toEqual([])
+})
+
+test('where the log has none of the archived epochs, all of it is put beside, also if the topic’s batches are rewritten', async () => {
+  const fake = fakeBroker([inEpoch(5, batchAt(0, 2, 9))])
+  Object.assign(fake.broker, { epochEnds: async () => new Map([[3, 0]]), rewrites: async () => true })
+  await using world = await openWorld(fake)
+  await world.small.append(orders, {
+    batches: [inEpoch(3, batchAt(0, 1, 9)), inEpoch(3, batchAt(10, 11))],
+    nextOffset: 12
+  })
+  expect(await world.seal()).toEqual({ progressed: false, end: 12 })
+  expect(await world.archived()).toMatchObject({ end: 12, batches: [0, 10], extras: [0] })
+})

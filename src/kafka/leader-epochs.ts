@@ -27,6 +27,11 @@ export class LeaderEpochs {
     })
   }
 
+  /** The highest epoch that was heard of; -1 for none. */
+  newest(topicId: string, partition: number): number {
+    return this.#heard.get(`${topicId}/${partition}`)?.epoch ?? -1
+  }
+
   /**
    * The highest epoch that was heard of before a time of `performance.now()`; -1 for none that is remembered, and where another
    * node than this one was said to lead it.

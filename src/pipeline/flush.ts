@@ -9,8 +9,8 @@ import { streamId } from '../wal/stream.ts'
 
 /** What a flush works with. */
 export interface FlushParts {
-  /** What is captured and not known to be archived. */
-  pending(): readonly Target[]
+  /** What is captured and neither archived nor beside the archive, as far as is known. */
+  pending(): readonly (Target & { readonly firstOffset: number })[]
   /** Archives the next segment of a stream, up to the high watermark. */
   seal(key: StreamKey): Promise<SealStep>
   readonly gaps: Pick<GapFinder, 'look' | 'silent' | 'behind'>
@@ -53,16 +53,20 @@ export async function flush(
   const deadline = Date.now() + timeoutMs
   const isWanted = (key: StreamKey): boolean => topic === undefined || key.topic === topic
   const archived = new Map<string, FlushReport['partitions'][number]>()
-  const flushAll = async (targets: readonly Target[]): Promise<void> => {
-    for (const { key, lastOffset } of targets.filter(({ key }) => isWanted(key))) {
-      const end = await flushOne(parts, key, lastOffset, deadline)
-      archived.set(streamId(key), { topic: key.topic, partition: key.partition, archivedThrough: end - 1 })
+  const flushAll = async (targets: readonly Target[], isLeft: (target: Target) => boolean): Promise<void> => {
+    for (const target of targets.filter(({ key }) => isWanted(key))) {
+      const { topic, partition } = target.key
+      const end = await flushOne(parts, target, () => isLeft(target), deadline)
+      archived.set(streamId(target.key), { topic, partition, archivedThrough: end - 1 })
     }
   }
-  await flushAll(parts.pending())
+  // What an election took back is not left: it lies beside the archive, which may never reach so far.
+  await flushAll(parts.pending(), ({ key, lastOffset }) =>
+    parts.pending().some(one => streamId(one.key) === streamId(key) && one.firstOffset <= lastOffset)
+  )
   if (!capturedOnly) {
     await lookAtAll(parts, isWanted, deadline)
-    await flushAll(parts.gaps.behind())
+    await flushAll(parts.gaps.behind(), () => true)
   }
   return { partitions: [...archived.values()] }
 }
@@ -82,12 +86,17 @@ async function lookAtAll({ gaps }: FlushParts, isWanted: (key: StreamKey) => boo
   }
 }
 
-async function flushOne({ seal }: FlushParts, key: StreamKey, lastOffset: number, deadline: number): Promise<number> {
+async function flushOne(
+  { seal }: FlushParts,
+  { key, lastOffset }: Target,
+  isLeft: () => boolean,
+  deadline: number
+): Promise<number> {
   let failure: unknown = new Error('the store or the cluster has not answered yet')
   for (;;) {
     try {
       const done = await before(deadline, seal(key))
-      if (done && done.end > lastOffset) return done.end
+      if (done && (done.covered > lastOffset || !isLeft())) return done.end
       if (done?.progressed) continue
       if (done) {
         failure = new Error(`the archive reaches offset ${done.end}, the high watermark is not past ${lastOffset} yet`)

@@ -159,7 +159,7 @@ export class Pipeline implements AsyncDisposable {
           this.#sealing = null
         }
       })
-      gaps.sealed(key, step.end)
+      gaps.sealed(key, step.covered)
       if (step.progressed) this.#causes.delete(id)
       else this.#causes.set(id, `the high watermark is not past what was captured from offset ${step.end} on`)
       return step

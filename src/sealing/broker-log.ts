@@ -17,6 +17,8 @@ export interface LogState {
   readonly start: number
   /** The high watermark: what lies above it may still vanish. */
   readonly end: number
+  /** The newest that was heard of; -1 for none. */
+  readonly leaderEpoch: number
   /** The topic's settings make the broker store other bytes than it was sent. */
   readonly rewrites: boolean
 }
@@ -34,7 +36,7 @@ const SETTINGS_TTL_MS = 60_000
 /** A broker may not have heard of a topic yet: one is believed gone only after so long, and if then none of the brokers knows it. */
 const GONE_AFTER_MS = 5_000
 
-const GONE: LogState = { exists: false, start: 0, end: Number.MAX_SAFE_INTEGER, rewrites: false }
+const GONE: LogState = { exists: false, start: 0, end: Number.MAX_SAFE_INTEGER, leaderEpoch: -1, rewrites: false }
 
 export class BrokerLog {
   readonly #cluster: Cluster
@@ -57,6 +59,7 @@ export class BrokerLog {
       exists: true,
       start: await this.#cluster.listOffset(stream, EARLIEST),
       end: await this.#cluster.listOffset(stream, LATEST),
+      leaderEpoch: this.#cluster.epochs.newest(stream.topicId, stream.partition),
       rewrites: await this.rewrites(stream.topic)
     }
   }

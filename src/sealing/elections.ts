@@ -31,8 +31,9 @@ export async function keptBy(
 }
 
 /**
- * The rows that for long have been above the high watermark, and do not lie below the end of their leader epoch: an election
- * took them back and nobody has written there since, so that sealing would never come to them. Throws as `keptBy` does.
+ * The rows that an election took back and that sealing would never come to, since nobody may write there any more: those above the
+ * end of the log, and those that for long have been above the high watermark and do not lie below the end of their leader epoch.
+ * What is among them and comes back after all is fetched. Throws as `keptBy` does.
  */
 export async function takenBack(
   broker: BrokerLog,
@@ -40,34 +41,41 @@ export async function takenBack(
   rows: readonly WalEntry[],
   log: LogState
 ): Promise<readonly WalEntry[]> {
-  const before = Date.now() - TAKEN_BACK_AFTER_MS
-  const above = rows.filter(row => row.baseOffset >= log.end && row.leaderEpoch >= 0 && row.appendedMs < before)
+  const above = rows.filter(row => row.baseOffset >= log.end)
   if (above.length === 0) return []
-  const ends = await broker.epochEnds(stream, new Set(above.map(row => row.leaderEpoch)))
-  return above.filter(row => ends !== undefined && row.lastOffset >= (ends.get(row.leaderEpoch) ?? 0))
+  const ends = await broker.epochEnds(stream, new Set([log.leaderEpoch, ...above.map(row => row.leaderEpoch)]))
+  if (ends === undefined) return []
+  const logEnd = ends.get(log.leaderEpoch) || Number.POSITIVE_INFINITY // a leader that has not heard so has nothing of it
+  const before = Date.now() - TAKEN_BACK_AFTER_MS
+  const isPastEpoch = (row: WalEntry): boolean =>
+    row.lastOffset >= (ends.get(row.leaderEpoch) ?? Number.POSITIVE_INFINITY)
+  return above.filter(row => row.baseOffset >= logEnd || (row.appendedMs < before && isPastEpoch(row)))
 }
 
 /**
- * The offsets below the archive's end at which the log has other batches, since an unclean election took back what is archived;
- * null where the log has the archive's last batch, or nobody can tell. Throws as `keptBy` does.
+ * The offsets below the archive's end at which the log may have other batches, since an unclean election took back what is
+ * archived; null where it has none, or nobody can tell. Throws as `keptBy` does.
  */
 export async function replacedIn(
   broker: BrokerLog,
-  { stream, links, end }: Chain,
+  { stream, root, links, end }: Chain,
   log: LogState
 ): Promise<OffsetRange | null> {
+  if (!log.exists || root === null) return null
   const lastBatch = links.findLast(({ manifest }) => manifest.lastBatchOffset !== null)?.manifest.lastBatchOffset
-  if (!log.exists || lastBatch == null) return null
   // The two part where the newest epoch that both have ends in one of them. A log that has nothing of an epoch ends it at 0.
-  let from = lastBatch + 1
+  let from = lastBatch == null ? root.baseOffset : lastBatch + 1
+  let isCut = false
   for (const { epoch, startOffset } of newestEpochs(links)) {
-    const kept = (await broker.epochEnds(stream, new Set([epoch])))?.get(epoch)
+    // Captured before any was known: where a newer one is gone, it may be too.
+    const kept = epoch < 0 && isCut ? 0 : (await broker.epochEnds(stream, new Set([epoch])))?.get(epoch)
     if (kept === undefined) return null
     from = kept === 0 ? startOffset : Math.min(from, kept)
     if (kept > 0) break
+    isCut = true
   }
   const to = Math.min(end, log.end)
-  return from <= lastBatch && from < to ? { from, to } : null
+  return from < to ? { from, to } : null
 }
 
 /** The epochs of an archive's batches and where each begins, newest first. */

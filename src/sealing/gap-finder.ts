@@ -36,9 +36,7 @@ interface Seen {
   readonly end: number
   /** Behind the last offset that is captured and not archived; 0 when there is none. */
   readonly captured: number
-  /** Whether the log ended below the archive's end: an unclean election may have put other batches there. */
-  readonly isCut: boolean
-  /** Since when nothing more was captured although the log reaches further, or was cut; undefined where nothing lacks. */
+  /** Since when nothing more was captured although the log reaches further, or no longer so far; undefined where nothing lacks. */
   readonly since: number | undefined
 }
 
@@ -48,14 +46,12 @@ const MANY_RECORDS = 100_000
 
 export class GapFinder {
   readonly #parts: GapFinderParts
-  /** By partition: the first offset that is not archived, or with which its archive is to begin. */
+  /** By partition: the first offset of its log that is not archived, or with which its archive is to begin. */
   readonly #reached: Map<string, number>
   /** The high watermarks when the worker started; undefined for a partition without a leader then. */
   readonly #atStart: ReadonlyMap<string, number | undefined>
   #seen = new Map<string, Seen>()
   #silent: StreamKey[] = []
-  /** By partition: where its log ended, below the archive's end, when it was sealed last. */
-  readonly #cutSealed = new Map<string, number>()
   /** What the last look found to be watched. */
   #listed: ReadonlySet<string>
   #written: string
@@ -111,18 +107,16 @@ export class GapFinder {
       }
       const reached = this.#reached.get(id) ?? this.#beginOf(id, backfill, end)
       this.#reached.set(id, reached)
-      if (end >= reached) this.#cutSealed.delete(id)
-      const isCut = end < reached && end !== this.#cutSealed.get(id)
-      const one = { key, end, captured: captured.get(id) ?? 0, isCut }
+      const one = { key, end, captured: captured.get(id) ?? 0 }
       const before = this.#seen.get(id)
       const since = before?.captured === one.captured ? before.since : undefined
-      const isLacking = isCut || end > Math.max(reached, one.captured)
+      const isLacking = end < reached || end > Math.max(reached, one.captured)
       seen.set(id, { ...one, since: isLacking ? (since ?? now) : undefined })
     }
     // What a topic that is gone had without its being captured is due at once: it becomes a gap.
     for (const [id, { key, end }] of this.#seen) {
       const isMissing = !ids.has(id) && end > (this.#reached.get(id) ?? 0)
-      if (isMissing) seen.set(id, { key, end, captured: captured.get(id) ?? 0, isCut: false, since: 0 })
+      if (isMissing) seen.set(id, { key, end, captured: captured.get(id) ?? 0, since: 0 })
     }
     // A broker that has just started may not list everything yet.
     const isKept = (id: string): boolean => ids.has(id) || seen.has(id) || this.#listed.has(id)
@@ -164,11 +158,11 @@ export class GapFinder {
   }
 
   #lacking(): { key: StreamKey; end: number; lack: number; since: number }[] {
-    return [...this.#seen.values()].flatMap(({ key, end, captured, isCut, since }) => {
-      const id = streamId(key)
-      const lack = Math.max(0, end - Math.max(this.#reached.get(id) ?? 0, captured))
-      const isLacking = lack > 0 || (isCut && end !== this.#cutSealed.get(id))
-      return since !== undefined && isLacking ? [{ key, end, lack, since }] : []
+    return [...this.#seen.values()].flatMap(({ key, end, captured, since }) => {
+      const reached = this.#reached.get(streamId(key)) ?? 0
+      const lack = Math.max(0, end - Math.max(reached, captured))
+      // Where a log ends below its archive's end, an unclean election may have put other batches there.
+      return since !== undefined && (lack > 0 || end < reached) ? [{ key, end, lack, since }] : []
     })
   }
 
@@ -184,13 +178,13 @@ export class GapFinder {
     return this.#seen.get(streamId(key))?.end ?? 0
   }
 
-  /** Takes note that a partition's archive reaches up to an offset. */
-  sealed(key: StreamKey, end: number): void {
+  /** Takes note of how far a partition's log is archived, or beside its archive. */
+  sealed(key: StreamKey, covered: number): void {
     const id = streamId(key)
-    const reached = this.#reached.get(id)
-    if (reached !== undefined && end > reached) this.#reached.set(id, end)
+    if (!this.#reached.has(id)) return
+    this.#reached.set(id, covered)
     const seen = this.#seen.get(id)
-    if (seen?.isCut) this.#cutSealed.set(id, seen.end)
+    if (seen && covered >= seen.end) this.#seen.set(id, { ...seen, since: undefined })
   }
 
   get #text(): string {

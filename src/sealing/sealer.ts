@@ -10,14 +10,14 @@ import type { Gap, GapReason, SegmentManifest } from '../segment/manifest.ts'
 import type { SegmentPlan, SegmentResult } from '../segment/writer.ts'
 import type { WalEntry } from '../wal/reader.ts'
 import type { StreamKey } from '../wal/stream.ts'
-import { streamId } from '../wal/stream.ts'
 import type { Wal } from '../wal/wal.ts'
 import type { BrokerLog, LogState } from './broker-log.ts'
-import { keptBy, replacedIn, takenBack } from './elections.ts'
+import { keptBy, takenBack } from './elections.ts'
 import { appendFetched } from './fetched.ts'
 import { Releaser } from './release.ts'
+import { Replaced } from './replaced.ts'
 import type { SegmentBuilder } from './segment-builder.ts'
-import type { OffsetRange, SettleOptions } from './settle.ts'
+import type { SettleOptions } from './settle.ts'
 import { cut, joined, settle } from './settle.ts'
 import { giveUpUnreadable, giveUpUnseen } from './unreadable.ts'
 
@@ -41,10 +41,13 @@ export interface SealOptions {
   readonly seenEnd?: number
 }
 
-/** What one step did, and up to where the archive reaches now. */
+/** What one step did. */
 export interface SealStep {
   readonly progressed: boolean
+  /** Up to where the archive reaches now. */
   readonly end: number
+  /** Up to where all that the log has is archived or beside it: less than `end` where an unclean election cut the log below that. */
+  readonly covered: number
 }
 
 /** What a sealer has done since its start. */
@@ -66,13 +69,13 @@ export class Sealer {
   readonly #releaser: Releaser
   readonly #counts = { segments: 0, batches: 0, records: 0, logBytes: 0, fetchedBatches: 0 }
   readonly #gaps = new Map<GapReason, number>()
-  /** By stream: where an election cut the log below the archive's end, and up to where what it has instead was taken. */
-  readonly #replaced = new Map<string, OffsetRange>()
+  readonly #replaced: Replaced
 
   constructor(parts: SealerParts) {
     this.#parts = parts
     rmSync(parts.directory, { recursive: true, force: true }) // what a crash left half built
     mkdirSync(parts.directory, { recursive: true })
+    this.#replaced = new Replaced(parts)
     this.#releaser = new Releaser({ ...parts, fileFor: (stream, offset) => this.#fileFor(stream, offset) })
   }
 
@@ -91,9 +94,14 @@ export class Sealer {
     const { archive, broker, builder, logger, warm, createdBy } = this.#parts
     const log = await broker.state(stream)
     const chain = await this.#begun(stream, log, begin < seenEnd ? begin : Number.POSITIVE_INFINITY)
-    if (chain === null) return { progressed: false, end: 0 }
-    await this.#takeReplaced(chain, log)
+    if (chain === null) return { progressed: false, end: 0, covered: options.begin ?? 0 }
+    const replaced = await this.#replaced.take(chain, log)
     await this.#releaseBehind(chain)
+    if (replaced !== null) {
+      const { progressed, covered, fetched } = replaced
+      this.#counts.fetchedBatches += fetched
+      return { progressed, end: chain.end, covered }
+    }
 
     const live = await this.#ahead(stream, chain.end)
     await this.#putAside(stream, await takenBack(broker, stream, live, log))
@@ -108,13 +116,14 @@ export class Sealer {
     else if (isAll && toHighWatermark) to = log.end
     const first = held.reduce((least, row) => Math.min(least, row.baseOffset), begin)
     const from = chain.links.length === 0 ? Math.max(first, chain.end) : chain.end
-    if (from >= to) return { progressed: false, end: chain.end }
+    const nothing = { progressed: false, end: chain.end, covered: Math.min(from, log.end) }
+    if (from >= to) return nothing
     // Kafka's indexes hold 31 bits: so long a way to the first capture becomes a segment of its own, which is only a gap.
     const leaps = from - chain.end > MAX_GAP_BEFORE_BATCHES
     const { rows, gaps, next } = leaps
       ? { rows: [], gaps: [], next: from }
       : await this.#complete(stream, ahead, { from, to, fetchedOnly: log.rewrites }, log)
-    if (next <= from && !leaps) return { progressed: false, end: chain.end }
+    if (next <= from && !leaps) return nothing
 
     const notRequested: Gap[] = from > chain.end ? [{ from: chain.end, to: from, reason: 'not-requested' }] : []
     const previous = chain.links.at(-1)?.manifest
@@ -139,7 +148,7 @@ export class Sealer {
     if (grown === null) {
       rmSync(segment.path, { force: true })
       logger.info({ stream, offset: chain.end }, 'another worker archived this range first; going on after it')
-      return { progressed: true, end: chain.end }
+      return { progressed: true, end: chain.end, covered: chain.end }
     }
     this.#count(segment.manifest)
     this.#parts.wal.release(rows)
@@ -148,7 +157,7 @@ export class Sealer {
     logger.info({ stream, from: chain.end, to: next, records, logBytes, gaps: plan.gaps }, 'segment archived')
     if (notIndexed) logger.warn({ stream, notIndexed }, 'batches that cannot be read are archived, and not indexed')
     await this.#releaseBehind(grown)
-    return { progressed: true, end: next }
+    return { progressed: true, end: next, covered: next }
   }
 
   #count({ batches, records, logBytes, gaps }: SegmentManifest): void {
@@ -192,30 +201,6 @@ export class Sealer {
     }
     giveUpUnseen(this.#parts, stream, held)
     wal.release(held)
-  }
-
-  /** Puts beside the archive what the log has in the place of it, as far as that was not done before. */
-  async #takeReplaced(chain: Chain, log: LogState): Promise<void> {
-    const { broker, wal, logger } = this.#parts
-    const { stream } = chain
-    const range = await replacedIn(broker, chain, log)
-    if (range === null) return
-    const id = streamId(stream)
-    let taken = this.#replaced.get(id)
-    if (taken?.from !== range.from) {
-      logger.warn({ stream, ...range }, 'an election took back what is archived; what is in its place is put beside it')
-      taken = { from: range.from, to: range.from }
-    }
-    while (taken.to < range.to) {
-      const rest = { from: taken.to, to: range.to }
-      const { batches, gaps } = await broker.fill(stream, [rest], log, rest.from)
-      if (batches.length === 0 && gaps.length === 0) return
-      await appendFetched(wal, stream, batches)
-      this.#counts.fetchedBatches += batches.length
-      await this.#releaseBehind(chain)
-      taken = { from: range.from, to: Math.max(gaps.at(-1)?.to ?? 0, (batches.at(-1)?.header.lastOffset ?? 0) + 1) }
-      this.#replaced.set(id, taken)
-    }
   }
 
   async #putAside(stream: StreamKey, rows: readonly WalEntry[]): Promise<void> {

@@ -67,7 +67,7 @@ export const workerMetrics = {
   },
   millrace_archived_extras_total: {
     type: 'counter',
-    help: 'Captured batches put beside the main line, because the archive has something else at their offsets.'
+    help: 'Batches put beside the main line, because the archive has something else at their offsets. One that was captured and fetched counts twice.'
   },
   millrace_archived_gaps_total: {
     type: 'counter',

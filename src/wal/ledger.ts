@@ -11,7 +11,7 @@ export interface StreamState {
   readonly key: StreamKey
   /** The lowest offset that is not released. */
   readonly firstOffset: number
-  /** The highest offset appended, released or not. */
+  /** The highest that is not. */
   readonly lastOffset: number
   /** Bytes of the batches, without their frames. */
   readonly unreleasedBytes: number
@@ -35,8 +35,17 @@ interface Totals {
   bytes: number
   batches: number
   oldestAppend: number
-  /** A row at one of the minima was released: they must be looked for again. */
+  /** A row at one of the extremes was released: they must be looked for again. */
   stale: boolean
+}
+
+const nothing: Totals = {
+  firstOffset: Number.POSITIVE_INFINITY,
+  lastOffset: -1,
+  bytes: 0,
+  batches: 0,
+  oldestAppend: Number.POSITIVE_INFINITY,
+  stale: false
 }
 
 /** A file is worth its space while at least one in so many of its bytes is needed. */
@@ -140,31 +149,18 @@ export class Ledger {
   }
 
   #account(held: FileRows, row: StoredRow): void {
-    this.#raise(row)
     if (held.isReleased(row.id)) return // by a reader that was quicker than the ack
     held.live += 1
     held.liveBytes += row.bytes
     this.#count(row)
   }
 
-  #raise(row: StoredRow): void {
-    const totals = (this.#streams[row.stream] ??= {
-      firstOffset: row.baseOffset,
-      lastOffset: row.lastOffset,
-      bytes: 0,
-      batches: 0,
-      oldestAppend: row.appendedMs,
-      stale: false
-    })
-    totals.lastOffset = Math.max(totals.lastOffset, row.lastOffset)
-  }
-
-  #count(row: StoredRow): void {
-    const totals = this.#streams[row.stream]!
-    const first = totals.batches === 0
-    totals.firstOffset = first ? row.baseOffset : Math.min(totals.firstOffset, row.baseOffset)
-    totals.oldestAppend = first ? row.appendedMs : Math.min(totals.oldestAppend, row.appendedMs)
-    totals.bytes += row.bytes
+  #count({ stream, baseOffset, lastOffset, bytes, appendedMs }: StoredRow): void {
+    const totals = (this.#streams[stream] ??= { ...nothing })
+    totals.firstOffset = Math.min(totals.firstOffset, baseOffset)
+    totals.lastOffset = Math.max(totals.lastOffset, lastOffset)
+    totals.oldestAppend = Math.min(totals.oldestAppend, appendedMs)
+    totals.bytes += bytes
     totals.batches += 1
   }
 
@@ -180,7 +176,7 @@ export class Ledger {
   }
 
   #releaseAt(held: FileRows, place: number): void {
-    const { ids, streams, baseOffsets, bytes, appendedMs } = held.rows.columns
+    const { ids, streams, baseOffsets, lastOffsets, bytes, appendedMs } = held.rows.columns
     if (held.isReleased(ids[place]!)) return
     held.markReleased(ids[place]!)
     held.live -= 1
@@ -188,7 +184,10 @@ export class Ledger {
     const totals = this.#streams[streams[place]!]!
     totals.bytes -= bytes[place]!
     totals.batches -= 1
-    totals.stale ||= baseOffsets[place] === totals.firstOffset || appendedMs[place] === totals.oldestAppend
+    totals.stale ||=
+      baseOffsets[place] === totals.firstOffset ||
+      lastOffsets[place] === totals.lastOffset ||
+      appendedMs[place] === totals.oldestAppend
   }
 
   releaseFile(file: number): void {
@@ -278,21 +277,22 @@ export class Ledger {
     )
   }
 
-  /** One pass over all rows that are needed, for the streams whose minima are not known. */
+  /** One pass over all rows that are needed, for the streams whose extremes are not known. */
   #refresh(): void {
     const stale = new Set(this.#streams.filter(totals => totals.stale))
     if (stale.size === 0) return
     for (const totals of stale) {
-      totals.firstOffset = totals.oldestAppend = Number.POSITIVE_INFINITY
-      totals.stale = false
+      const { bytes, batches } = totals
+      Object.assign(totals, { ...nothing, bytes, batches })
     }
     for (const { live, rows, isReleased } of this.#files.values()) {
       if (live === 0) continue
-      const { ids, streams, baseOffsets, appendedMs } = rows.columns
+      const { ids, streams, baseOffsets, lastOffsets, appendedMs } = rows.columns
       for (let i = 0; i < rows.length; i++) {
         const totals = this.#streams[streams[i]!]!
         if (!stale.has(totals) || isReleased(ids[i]!)) continue
         totals.firstOffset = Math.min(totals.firstOffset, baseOffsets[i]!)
+        totals.lastOffset = Math.max(totals.lastOffset, lastOffsets[i]!)
         totals.oldestAppend = Math.min(totals.oldestAppend, appendedMs[i]!)
       }
     }

@@ -144,6 +144,8 @@ describeWith(['kafka-own', 'kafka-tools', 'kcat'], 'a cluster of three nodes', (
 
   test('what an election took back is beside the archive, which equals the log that is left', async () => {
     const topic = await takeBack(async () => {})
+    await flush(worker, topic)
+    expect(await extrasOf(topic)).toEqual([1, 2])
     // Round the proxy, so that nothing that was captured contradicts what was taken back.
     await send(cluster().bootstrap, topic, [[{ value: 'load: in its place' }, { value: 'load: and behind it' }]])
     await cluster().start(1)

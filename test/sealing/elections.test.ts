@@ -30,8 +30,8 @@ const inThree: Epochs[] = [
 ]
 
 test.each<{ what: string; archive: Epochs[]; ends: [number, number][]; highWatermark?: number; from: number | null }>([
-  { what: 'its only epoch goes on', archive: inOne, ends: [[3, 40]], from: null },
-  { what: 'its only epoch ends where the archive’s batches do', archive: inOne, ends: [[3, 30]], from: null },
+  { what: 'its only epoch goes on, but for the gap at the archive’s end', archive: inOne, ends: [[3, 40]], from: 30 },
+  { what: 'its only epoch ends where the archive’s batches do', archive: inOne, ends: [[3, 30]], from: 30 },
   { what: 'its only epoch ends before', archive: inOne, ends: [[3, 12]], from: 12 },
   { what: 'it has nothing of its only epoch', archive: inOne, ends: [[3, 0]], from: 0 },
   {
@@ -60,7 +60,7 @@ test.each<{ what: string; archive: Epochs[]; ends: [number, number][]; highWater
     epochEnds: async (_, asked) =>
       new Map([...asked].filter(epoch => epoch >= 0).map(epoch => [epoch, known.get(epoch)!]))
   }
-  const log = { exists: true, start: 0, end: highWatermark, rewrites: false }
+  const log = { exists: true, start: 0, end: highWatermark, leaderEpoch: 4, rewrites: false }
   const range = await replacedIn(broker as BrokerLog, chainOf(...archive), log)
   expect(range).toEqual(from === null ? null : { from, to: 32 })
 })

@@ -3,6 +3,7 @@ import type { Admin } from '../../src/kafka/admin.ts'
 import type { CanonicalBatch } from '../../src/kafka/batch.ts'
 import type { Cluster } from '../../src/kafka/cluster.ts'
 import { EARLIEST } from '../../src/kafka/cluster.ts'
+import { LeaderEpochs } from '../../src/kafka/leader-epochs.ts'
 import { BrokerLog } from '../../src/sealing/broker-log.ts'
 import { orders } from '../wal/batches.ts'
 
@@ -12,15 +13,31 @@ export interface FakeBroker {
   readonly fetches: readonly number[]
 }
 
-/** A broker whose log has `before` and then these batches, and begins at `start`; it has no leader epochs. */
+interface Options {
+  readonly start?: number
+  readonly topicId?: string
+  /** What the log has before the batches. */
+  readonly before?: Buffer
+  readonly isKnownElsewhere?: boolean
+  /** Where each leader epoch ends; without them the broker has none, and captures of tests, which do not know theirs, are kept. */
+  readonly epochEnds?: ReadonlyMap<number, number>
+}
+
+/** A broker whose log has these batches and begins at `start`. */
 export function fakeBroker(
   batches: readonly CanonicalBatch[],
-  { start = 0, topicId = orders.topicId, before = Buffer.alloc(0), isKnownElsewhere = false } = {}
+  { start = 0, topicId = orders.topicId, before = Buffer.alloc(0), isKnownElsewhere = false, epochEnds }: Options = {}
 ): FakeBroker {
+  const epochs = new LeaderEpochs()
   const fetches: number[] = []
   const end = (batches.at(-1)?.header.lastOffset ?? -1) + 1
-  const cluster: Pick<Cluster, 'refresh' | 'knows' | 'listOffset' | 'fetchLog'> = {
-    refresh: async () => [{ name: orders.topic, topicId, isInternal: false, leaders: new Map([[0, 1]]) }],
+  const cluster: Pick<Cluster, 'epochs' | 'refresh' | 'knows' | 'listOffset' | 'endOfEpoch' | 'fetchLog'> = {
+    epochs,
+    endOfEpoch: async (_, epoch) => (epochEnds === undefined ? null : (epochEnds.get(epoch) ?? 0)),
+    async refresh() {
+      epochs.hear(topicId, 0, Math.max(-1, ...(epochEnds?.keys() ?? [])), 1)
+      return [{ name: orders.topic, topicId, isInternal: false, leaders: new Map([[0, 1]]) }]
+    },
     knows: async asked => isKnownElsewhere && asked.topicId === orders.topicId,
     listOffset: async (_, timestamp) => (timestamp === EARLIEST ? start : end),
     async fetchLog(_, offset, maxBytes = 2 ** 20) {
@@ -36,6 +53,6 @@ export function fakeBroker(
     topicSettings: async () => ({ timestampType: 'CreateTime', compressionType: 'producer' }) as never
   }
   const broker = new BrokerLog(cluster as Cluster, admin as Admin)
-  // Captures of tests do not know theirs either, and yet are kept.
-  return { broker: Object.assign(broker, { epochEnds: async () => undefined }), fetches }
+  if (epochEnds === undefined) Object.assign(broker, { epochEnds: async () => undefined })
+  return { broker, fetches }
 }

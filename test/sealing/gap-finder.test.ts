@@ -53,7 +53,7 @@ test('what a topic had that is gone, and nobody captured, is due at once, and un
   expect(await finder.begin(orders)).toBeUndefined()
 })
 
-test('a log that ends below the archive’s end is looked into, and again when it has grown', async () => {
+test('a log that ends below the archive’s end is looked into, and from there on it lacks what it gets', async () => {
   vi.useFakeTimers({ toFake: ['Date'] })
   let end = 10
   await using world = await openFinder({ end: () => end })
@@ -66,16 +66,34 @@ test('a log that ends below the archive’s end is looked into, and again when i
   expect(await lookLater()).toEqual([orders])
   finder.sealed(orders, 10)
   expect(await lookLater()).toEqual([])
-  for (end of [4, 6]) {
-    expect(await lookLater()).toEqual([orders])
-    expect(finder.behind()).toEqual([{ key: orders, lastOffset: end - 1 }])
-    expect(finder.uncapturedOffsets).toBe(0)
-    finder.sealed(orders, 10)
-    expect(finder.due()).toEqual([])
-    expect(await lookLater()).toEqual([])
-  }
-  end = 10
+  end = 4
+  expect(await lookLater()).toEqual([orders])
+  expect(finder.behind()).toEqual([{ key: orders, lastOffset: 3 }])
+  expect(finder.uncapturedOffsets).toBe(0)
+  finder.sealed(orders, 2) // the first part of it
+  expect(finder.due()).toEqual([orders])
+  finder.sealed(orders, 4)
+  expect(finder.due()).toEqual([])
   expect(await lookLater()).toEqual([])
   end = 6
   expect(await lookLater()).toEqual([orders])
+  expect(finder.uncapturedOffsets).toBe(2)
+  finder.sealed(orders, 6)
+  expect(await lookLater()).toEqual([])
+})
+
+test('what comes after a seal is due after segment.ms again', async () => {
+  vi.useFakeTimers({ toFake: ['Date'] })
+  let end = 10
+  await using world = await openFinder({ end: () => end })
+  const { finder } = world
+  await finder.look()
+  vi.advanceTimersByTime(3_600_000)
+  expect(finder.due()).toEqual([orders])
+  finder.sealed(orders, 10)
+  end = 20
+  await finder.look()
+  expect(finder.due()).toEqual([])
+  vi.advanceTimersByTime(3_600_000)
+  expect(finder.due()).toEqual([orders])
 })

@@ -63,9 +63,9 @@ test('the cause is the last failure of that partition, until it gets on', async 
   await causeIs('the bucket is away')
   expect(pipeline.sealingFailures).toBe(1)
 
-  outcome = () => ({ progressed: false, end: 0 })
+  outcome = () => ({ progressed: false, end: 0, covered: 0 })
   await causeIs('the high watermark is not past what was captured from offset 0 on')
-  outcome = () => ({ progressed: true, end: 0 })
+  outcome = () => ({ progressed: true, end: 0, covered: 0 })
   await causeIs('its turn to be sealed has not come')
   expect(pipeline.sealingFailures).toBe(1)
 })
@@ -76,7 +76,7 @@ test('while a seal hangs, it is what the other partitions wait for', async () =>
   await pipeline.capture([captured(0), captured(0, { stream: other })])
   const waits = /^orders-0 has been under way to the archive for \d+ s$/
   await until(() => pipeline.unarchived().every(({ cause }) => waits.test(cause)), { what: 'both wait', interval: 5 })
-  hung.resolve({ progressed: false, end: 0 })
+  hung.resolve({ progressed: false, end: 0, covered: 0 })
 })
 
 test('a flush that fails counts and is told as any other', async () => {

@@ -10,6 +10,7 @@ import type { CutReason, ProxyFigures } from './metrics.ts'
 import type { ProxyConfig } from './options.ts'
 import { readProxyHeader } from './proxy-header.ts'
 import { TlsListener } from './tls-listener.ts'
+import { keepAlive } from './upstream.ts'
 
 export interface Client {
   /** What the client writes and reads, TLS taken off. */
@@ -41,7 +42,7 @@ export class Gate implements Disposable {
 
   /** A server that does not listen yet. What is not a client of ours does not reach `onClient`. */
   createServer(onClient: (client: Client) => void): net.Server {
-    return net.createServer({ allowHalfOpen: true, noDelay: true, keepAlive: true }, raw => {
+    return net.createServer({ allowHalfOpen: true, noDelay: true, ...keepAlive }, raw => {
       raw.on('error', () => raw.destroy())
       this.#entering.add(raw)
       this.#enter(raw).then(

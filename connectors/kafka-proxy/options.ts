@@ -31,7 +31,7 @@ export const proxyOptions = {
   'advertised.host': {
     schema: option.text,
     optional: true,
-    doc: 'the host that clients are told; by default that of listen'
+    doc: 'the host that clients are told; by default that of listen, which 0.0.0.0 and :: cannot be'
   },
   topics: { schema: option.list, default: '', doc: 'topics to capture, by name; internal topics only so' },
   'topics.regex': {

@@ -34,10 +34,18 @@ export class KafkaProxy implements RunningSource, NodeMap {
   readonly #sessions = new Map<Session, number>()
   /** Brokers that have no listener, which has been said. */
   readonly #unoffered = new Set<number>()
+  /** How many times a broker was looked for to bootstrap with. */
+  #bootstraps = 0
   #unwatch = (): void => {}
   #stopping = false
 
   private constructor(config: ProxyConfig, source: SourceContext) {
+    const { host } = config.listen
+    if (config['advertised.host'] === undefined && (host === '0.0.0.0' || host === '::')) {
+      throw new MillraceError('CONFIG_INVALID', `advertised.host: is required with listen on ${host}`, {
+        hint: 'Clients are told to connect there: it is the name or address by which they reach this machine.'
+      })
+    }
     this.#config = config
     this.#source = source
     const budget = new Budget(config['capture.inflight.bytes'])
@@ -233,10 +241,17 @@ export class KafkaProxy implements RunningSource, NodeMap {
     }
   }
 
-  /** Where a broker is; for bootstrap all that the cluster names now, which speak Kafka, before those that were configured. */
+  /**
+   * Where a broker is; for bootstrap all that the cluster names now, which speak Kafka, before those that were configured. Each of
+   * them is the first in turn: one that hangs takes connections, and never answers.
+   */
   #candidates(nodeId: number): readonly Address[] {
     const { cluster, bootstrap } = this.#source
-    if (nodeId < 0) return [...cluster.brokers.values().filter(({ host }) => host !== ''), ...bootstrap]
+    if (nodeId < 0) {
+      const named = [...cluster.brokers.values().filter(({ host }) => host !== '')]
+      const first = this.#bootstraps++ % Math.max(1, named.length)
+      return [...named.slice(first), ...named.slice(0, first), ...bootstrap]
+    }
     const known = this.#brokers.get(nodeId)
     return known === undefined ? [] : [known]
   }

@@ -10,6 +10,11 @@ import { Outbox } from './outbox.ts'
 import { Requests } from './requests.ts'
 import { upstreamError } from './upstream.ts'
 
+/**
+ * How long a broker may be silent that owes answers to a client that has closed. Longer than producers have it wait for replicas,
+ * so that what it accepts is still captured.
+ */
+const ABANDONED_MS = 60_000
 /** How long the other side may take to close, or to read what it was sent last, after we have closed. */
 const CLOSE_TIMEOUT_MS = 10_000
 
@@ -108,6 +113,7 @@ export class Session {
     if (this.#client.destroyed) this.#answers.drain() // also one that had only ended until now
     if (this.#closing) return
     this.#closing = true
+    this.#broker.setTimeout(Math.min(ABANDONED_MS, this.#context.limits.idleMs), () => this.destroy())
     this.#requests.end()
     this.#closeWhenDone()
   }

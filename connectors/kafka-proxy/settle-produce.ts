@@ -25,8 +25,10 @@ export interface SettleContext {
   readonly passed: Set<string>
 }
 
-/** A held answer is given up in time for the producer to hear an error rather than to time out. */
+/** An answer is given up so long after its request that the producer hears an error rather than times out. */
 const HOLD_SHARE_OF_TIMEOUT = 2 / 3
+/** But not sooner than this after it came: no producer waits for less, though its request may say 0, which brokers do not heed. */
+const LEAST_HOLD_MS = 1_000
 /** With `capture.on.failure: pass` a disk that hangs holds up producers no longer than this. A choice, not a measurement. */
 const PASS_AFTER_MS = 1_000
 
@@ -50,7 +52,8 @@ export async function settleProduce(
   const began = performance.now()
   figures.holding += 1
   const passes = source.onCaptureFailure === 'pass'
-  const holdMs = Math.min(request.timeoutMs * HOLD_SHARE_OF_TIMEOUT, passes ? PASS_AFTER_MS : Number.POSITIVE_INFINITY)
+  const leftMs = sentAt + request.timeoutMs * HOLD_SHARE_OF_TIMEOUT - began
+  const holdMs = passes ? PASS_AFTER_MS : Math.max(leftMs, LEAST_HOLD_MS)
   try {
     const capture = async () => {
       const { batches, unnamed } = await acceptedBatches(request, outcome, source.clusterId, ids, selection, {

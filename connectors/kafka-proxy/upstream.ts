@@ -9,6 +9,9 @@ import { connectionError } from 'millrace/kafka'
 
 const CONNECT_TIMEOUT_MS = 10_000
 
+/** A machine that has vanished is noticed: Linux asks after two hours unless told, and then nine times more. */
+export const keepAlive = { keepAlive: true, keepAliveInitialDelay: 60_000 }
+
 /** Connects to the first that can be reached, half open as the client's side is. Throws BROKER_UNREACHABLE, AUTHENTICATION_FAILED of the last. */
 export async function connectUpstream(
   candidates: readonly Address[],
@@ -17,7 +20,7 @@ export async function connectUpstream(
   let failure: unknown
   for (const { host, port } of candidates) {
     const signal = AbortSignal.timeout(CONNECT_TIMEOUT_MS)
-    let socket = net.connect({ host, port, noDelay: true, keepAlive: true, allowHalfOpen: true })
+    let socket = net.connect({ host, port, noDelay: true, ...keepAlive, allowHalfOpen: true })
     try {
       await once(socket, 'connect', { signal })
       if (security === undefined) return socket

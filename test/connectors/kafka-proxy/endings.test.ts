@@ -49,6 +49,16 @@ test('a broker that goes takes with it the refusals behind what it did not answe
   await nothingIsLeft(harness)
 })
 
+test('a broker that never answers keeps nothing of a client that has gone', async () => {
+  const harness = await startHarness({ options: { 'connections.max.idle.ms': '200' } })
+  const { client, broker } = await harness.connect()
+  client.send(produceFrame())
+  await broker.next()
+  client.socket.destroy()
+  await broker.end()
+  await nothingIsLeft(harness)
+})
+
 test('a held answer still goes out when the broker goes, and no refusal that was to follow another', async () => {
   const harness = await startHarness()
   const { client, broker } = await harness.connect()

@@ -1,5 +1,5 @@
 // Sessions of the proxy between a client and a broker whose every byte the test decides.
-import { describe, expect, test } from 'vitest'
+import { describe, expect, onTestFinished, test, vi } from 'vitest'
 import { MillraceError } from '../../../src/errors.ts'
 import * as messages from '../../../src/kafka/messages.ts'
 import { until } from '../../support/until.ts'
@@ -214,6 +214,32 @@ describe('capture', () => {
     client.send(ask(2))
     broker.send(answerAsk(await broker.next()))
     expect(idOf(await client.next())).toBe(2)
+  })
+
+  test('is given up by when the request came, not the broker’s answer', async () => {
+    const now = performance.now.bind(performance)
+    let laterMs = 0
+    const clock = vi.spyOn(performance, 'now').mockImplementation(() => now() + laterMs)
+    onTestFinished(() => clock.mockRestore())
+    const harness = await startHarness()
+    const { client, broker } = await harness.connect()
+    client.send(produceFrame({ timeoutMs: 60_000 }))
+    const sent = await broker.next()
+    laterMs = 39_000
+    broker.send(answerProduce(sent))
+    await nextCapture(harness)
+    expect(errorsOf(await client.next())).toEqual({ orders: 20 }) // which is waited for 10 s, not 40
+  })
+
+  test('of a request that says it waits for nothing has a second all the same', async () => {
+    const harness = await startHarness()
+    const { client, broker } = await harness.connect()
+    client.send(produceFrame({ timeoutMs: 0, acks: 1 }))
+    broker.send(answerProduce(await broker.next()))
+    const call = await nextCapture(harness)
+    await settle(harness)
+    call.resolve()
+    expect(errorsOf(await client.next())).toEqual({ orders: 0 })
   })
 
   test('is not asked for what is not to be captured', async () => {

@@ -1,11 +1,12 @@
 // The broker's side of sealing: how far its log is safe, whether it stores what it was sent, and what was not captured.
 import { MillraceError } from '../errors.ts'
-import type { Admin, TopicSettings } from '../kafka/admin.ts'
+import type { Admin } from '../kafka/admin.ts'
 import type { CanonicalBatch } from '../kafka/batch.ts'
 import { batchesOf } from '../kafka/batch.ts'
 import type { Cluster } from '../kafka/cluster.ts'
 import { EARLIEST, LATEST } from '../kafka/cluster.ts'
 import type { Gap, GapReason } from '../segment/manifest.ts'
+import type { WalEntry } from '../wal/reader.ts'
 import type { StreamKey } from '../wal/stream.ts'
 import { streamId } from '../wal/stream.ts'
 import type { OffsetRange } from './settle.ts'
@@ -19,8 +20,6 @@ export interface LogState {
   readonly end: number
   /** The newest that was heard of; -1 for none. */
   readonly leaderEpoch: number
-  /** The topic's settings make the broker store other bytes than it was sent. */
-  readonly rewrites: boolean
 }
 
 /** What the broker has for holes. */
@@ -30,20 +29,27 @@ export interface Filled {
   readonly gaps: readonly Gap[]
 }
 
-/** Topic settings are asked for again after this time. */
+/** Whether the settings of a topic make the broker store batches otherwise than they are sent: other times, another codec. */
+export interface Rewriting {
+  readonly rewrites: boolean
+  /** Until then they did, in epoch ms, as far as is known; 0 for never. */
+  readonly rewroteUntil: number
+}
+
+/** How long an answer about them does where nothing is archived by it. */
 const SETTINGS_TTL_MS = 60_000
 
 /** A broker may not have heard of a topic yet: one is believed gone only after so long, and if then none of the brokers knows it. */
 const GONE_AFTER_MS = 5_000
 
-const GONE: LogState = { exists: false, start: 0, end: Number.MAX_SAFE_INTEGER, leaderEpoch: -1, rewrites: false }
+const GONE: LogState = { exists: false, start: 0, end: Number.MAX_SAFE_INTEGER, leaderEpoch: -1 }
 
 export class BrokerLog {
   readonly #cluster: Cluster
   readonly #admin: Admin
   /** By stream: since when the cluster says that it does not know the topic. */
   readonly #missingSince = new Map<string, number>()
-  readonly #settings = new Map<string, { readonly until: number; readonly value: TopicSettings }>()
+  readonly #rewriting = new Map<string, Rewriting & { readonly askedAt: number }>()
 
   constructor(cluster: Cluster, admin: Admin) {
     this.#cluster = cluster
@@ -59,8 +65,7 @@ export class BrokerLog {
       exists: true,
       start: await this.#cluster.listOffset(stream, EARLIEST),
       end: await this.#cluster.listOffset(stream, LATEST),
-      leaderEpoch: this.#cluster.epochs.newest(stream.topicId, stream.partition),
-      rewrites: await this.rewrites(stream.topic)
+      leaderEpoch: this.#cluster.epochs.newest(stream.topicId, stream.partition)
     }
   }
 
@@ -74,14 +79,26 @@ export class BrokerLog {
     })
   }
 
-  /** Whether a topic's settings make the broker store batches otherwise than they are sent: other times, other codec. */
-  async rewrites(topic: string): Promise<boolean> {
-    let known = this.#settings.get(topic)
-    if (known === undefined || known.until < Date.now()) {
-      known = { until: Date.now() + SETTINGS_TTL_MS, value: await this.#admin.topicSettings(topic) }
-      this.#settings.set(topic, known)
+  /** Whether a capture may have been rewritten, as of the last minute. Throws BROKER_ERROR. */
+  async mayRewrite({ topic }: StreamKey): Promise<(capture: Pick<WalEntry, 'appendedMs'>) => boolean> {
+    const known = this.#rewriting.get(topic)
+    const isFresh = known !== undefined && known.askedAt + SETTINGS_TTL_MS >= Date.now()
+    const { rewrites, rewroteUntil } = isFresh ? known : await this.rewriting(topic)
+    return ({ appendedMs }) => rewrites || appendedMs < rewroteUntil
+  }
+
+  /** Whether a topic's batches are rewritten now, and until when they were. Throws BROKER_ERROR. */
+  async rewriting(topic: string): Promise<Rewriting> {
+    const { timestampType, compressionType } = await this.#admin.topicSettings(topic)
+    const askedAt = Date.now()
+    const before = this.#rewriting.get(topic)
+    const now = {
+      askedAt,
+      rewrites: timestampType === 'LogAppendTime' || compressionType !== 'producer',
+      rewroteUntil: before?.rewrites ? askedAt : (before?.rewroteUntil ?? 0)
     }
-    return known.value.timestampType === 'LogAppendTime' || known.value.compressionType !== 'producer'
+    this.#rewriting.set(topic, now)
+    return now
   }
 
   /**

@@ -74,8 +74,9 @@ export class Releaser {
       else others.push({ row, captured })
     }
     if (others.length === 0) return
-    const isRewriting = await broker.rewrites(stream.topic)
-    const headers = isRewriting ? await this.#headersIn(link, others) : new Map<number, BatchHeader>()
+    const mayRewrite = await broker.mayRewrite(stream)
+    const rewritten = others.filter(({ row }) => mayRewrite(row))
+    const headers = rewritten.length > 0 ? await this.#headersIn(link, rewritten) : new Map<number, BatchHeader>()
     for (const { row, captured } of others) {
       if (isRewritten(captured, headers.get(row.baseOffset))) wal.release([row])
       else await this.putExtra(stream, row)

@@ -11,14 +11,14 @@ import type { SegmentPlan, SegmentResult } from '../segment/writer.ts'
 import type { WalEntry } from '../wal/reader.ts'
 import type { StreamKey } from '../wal/stream.ts'
 import type { Wal } from '../wal/wal.ts'
-import type { BrokerLog, LogState } from './broker-log.ts'
+import type { BrokerLog, LogState, Rewriting } from './broker-log.ts'
 import { keptBy, takenBack } from './elections.ts'
 import { appendFetched } from './fetched.ts'
 import { Releaser } from './release.ts'
 import { Replaced } from './replaced.ts'
 import type { SegmentBuilder } from './segment-builder.ts'
-import type { SettleOptions } from './settle.ts'
-import { cut, joined, settle } from './settle.ts'
+import type { OffsetRange } from './settle.ts'
+import { cut, isFetched, joined, settle } from './settle.ts'
 import { giveUpUnreadable, giveUpUnseen } from './unreadable.ts'
 
 export interface SealerParts {
@@ -63,6 +63,7 @@ export interface SealCounts {
 }
 
 const MAX_GAP_BEFORE_BATCHES = 2 ** 30
+const neverRewritten: Rewriting = { rewrites: false, rewroteUntil: 0 }
 
 export class Sealer {
   readonly #parts: SealerParts
@@ -122,7 +123,7 @@ export class Sealer {
     const leaps = from - chain.end > MAX_GAP_BEFORE_BATCHES
     const { rows, gaps, next } = leaps
       ? { rows: [], gaps: [], next: from }
-      : await this.#complete(stream, ahead, { from, to, fetchedOnly: log.rewrites }, log)
+      : await this.#complete(stream, ahead, { from, to }, log)
     if (next <= from && !leaps) return nothing
 
     const notRequested: Gap[] = from > chain.end ? [{ from: chain.end, to: from, reason: 'not-requested' }] : []
@@ -232,15 +233,18 @@ export class Sealer {
   async #complete(
     stream: StreamKey,
     captured: readonly WalEntry[],
-    range: SettleOptions,
+    range: OffsetRange,
     log: LogState
   ): Promise<{ rows: readonly WalEntry[]; gaps: readonly Gap[]; next: number }> {
     const { segmentBytes, broker, wal, logger } = this.#parts
-    const isKept = await keptBy(broker, stream, captured, log)
+    const { rewrites, rewroteUntil } = log.exists ? await broker.rewriting(stream.topic) : neverRewritten
+    const isKeptByElections = await keptBy(broker, stream, captured, log)
+    const isKept = (row: WalEntry): boolean =>
+      (isFetched(row) || row.appendedMs >= rewroteUntil) && isKeptByElections(row)
     let gaps: readonly Gap[] = []
     let lastHole = -1
     for (let entries = captured; ; ) {
-      const options = { ...range, isKept, gaps }
+      const options = { ...range, fetchedOnly: rewrites, isKept, gaps }
       const settled = settle(entries, options)
       const { line, next } = cut(settled, options, segmentBytes)
       const done = { rows: line, gaps, next }

@@ -309,6 +309,41 @@ describeWith(needs, 'what the broker changes', () => {
     await expectClean(worker(), topic)
   })
 
+  test('what a codec of the topic’s own makes of it, also when that has been changed since, or just now', async () => {
+    const { bootstrap } = useKafka()
+    const topic = await createTopic(bootstrap)
+    const sendOne = (name: string) => send(worker().bootstrap, topic, [[{ value: name.repeat(1_000) }]])
+    await sendOne('a')
+    await flush(worker(), topic)
+    for (const [before, compressionType, behind] of [
+      ['b', 'gzip', 'c'],
+      ['d', 'producer', 'e']
+    ] as const) {
+      await sendOne(before)
+      await changeSetting(topic, 'compression.type', compressionType)
+      await sendOne(behind)
+      await flush(worker(), topic)
+    }
+    await expectBrokersLog(worker(), topic)
+    await expectReleased(worker(), topic)
+    expect(await objects(worker(), topic, /extra\//)).toEqual([])
+  })
+
+  async function changeSetting(topic: string, name: string, value: string): Promise<void> {
+    const resource = { type: kafkajs.ConfigResourceTypes.TOPIC, name: topic }
+    await withAdmin(useKafka().bootstrap, async admin => {
+      await admin.alterConfigs({ validateOnly: false, resources: [{ ...resource, configEntries: [{ name, value }] }] })
+      const told = async () => {
+        const { resources } = await admin.describeConfigs({
+          includeSynonyms: false,
+          resources: [{ ...resource, configNames: [name] }]
+        })
+        return resources[0]!.configEntries[0]!.configValue
+      }
+      await until(async () => (await told()) === value, { what: `${name} is ${value}` })
+    })
+  }
+
   test('what was deleted before it was sealed is a gap with its reason, unless it was captured', async () => {
     const topic = await createTopic(useKafka().bootstrap)
     const direct = useKafka().bootstrap

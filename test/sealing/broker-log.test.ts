@@ -89,7 +89,7 @@ describe('for holes', () => {
     }
   ])('it gives $of: $holes', async ({ holes, batches, gaps, fetches, start = 0, begin = 0, exists = true }) => {
     const fake = fakeBroker(COMPACTED, { start })
-    const log = { exists, start, end: 22, leaderEpoch: 4, rewrites: false }
+    const log = { exists, start, end: 22, leaderEpoch: 4 }
     const filled = await fake.broker.fill(orders, ranges(holes), log, begin)
     expect(filled.batches.map(({ header }) => header.baseOffset)).toEqual(batches)
     expect(filled.gaps.map(text)).toEqual(gaps)

@@ -60,7 +60,7 @@ test.each<{ what: string; archive: Epochs[]; ends: [number, number][]; highWater
     epochEnds: async (_, asked) =>
       new Map([...asked].filter(epoch => epoch >= 0).map(epoch => [epoch, known.get(epoch)!]))
   }
-  const log = { exists: true, start: 0, end: highWatermark, leaderEpoch: 4, rewrites: false }
+  const log = { exists: true, start: 0, end: highWatermark, leaderEpoch: 4 }
   const range = await replacedIn(broker as BrokerLog, chainOf(...archive), log)
   expect(range).toEqual(from === null ? null : { from, to: 32 })
 })

@@ -19,6 +19,8 @@ interface Options {
   /** What the log has before the batches. */
   readonly before?: Buffer
   readonly isKnownElsewhere?: boolean
+  /** The topic's compression.type. */
+  readonly compressionType?: () => string
   /** Where each leader epoch ends; without them the broker has none, and captures of tests, which do not know theirs, are kept. */
   readonly epochEnds?: ReadonlyMap<number, number>
 }
@@ -26,7 +28,14 @@ interface Options {
 /** A broker whose log has these batches and begins at `start`. */
 export function fakeBroker(
   batches: readonly CanonicalBatch[],
-  { start = 0, topicId = orders.topicId, before = Buffer.alloc(0), isKnownElsewhere = false, epochEnds }: Options = {}
+  {
+    start = 0,
+    topicId = orders.topicId,
+    before = Buffer.alloc(0),
+    isKnownElsewhere = false,
+    compressionType = () => 'producer',
+    epochEnds
+  }: Options = {}
 ): FakeBroker {
   const epochs = new LeaderEpochs()
   const fetches: number[] = []
@@ -50,7 +59,7 @@ export function fakeBroker(
     }
   }
   const admin: Pick<Admin, 'topicSettings'> = {
-    topicSettings: async () => ({ timestampType: 'CreateTime', compressionType: 'producer' }) as never
+    topicSettings: async () => ({ timestampType: 'CreateTime', compressionType: compressionType() }) as never
   }
   const broker = new BrokerLog(cluster as Cluster, admin as Admin)
   if (epochEnds === undefined) Object.assign(broker, { epochEnds: async () => undefined })

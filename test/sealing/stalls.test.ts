@@ -260,13 +260,11 @@ test('of many batches in the place of what is archived a hundred are put beside 
 })
 
 test('where the log has none of the archived epochs, all of it is put beside, also if the topic’s batches are rewritten', async () => {
-  const fake = fakeBroker([inEpoch(5, batchAt(0, 2, 9))], {
-    epochEnds: new Map([
-      [3, 0],
-      [5, 10]
-    ])
-  })
-  Object.assign(fake.broker, { rewrites: async () => true })
+  const ends = new Map([
+    [3, 0],
+    [5, 10]
+  ])
+  const fake = fakeBroker([inEpoch(5, batchAt(0, 2, 9))], { epochEnds: ends, compressionType: () => 'gzip' })
   await using world = await openWorld(fake)
   await world.small.append(orders, {
     batches: [inEpoch(3, batchAt(0, 1, 9)), inEpoch(3, batchAt(10, 11))],

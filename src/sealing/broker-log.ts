@@ -128,13 +128,15 @@ export class BrokerLog {
    * Fetches the broker's batches for the first of these holes, which are in offset order, and what the same answer has for
    * the others; and says of which parts of the holes the broker has nothing, and why. Neither: the broker gives nothing now.
    * A batch that begins below `begin`, where the range of the holes begins, cannot stand in it: an election took back what
-   * is archived before, and put this batch over it. Messages of the formats 0 and 1 are no batches: a gap, `unsupported`.
+   * is archived before, and put this batch over it. Messages of the formats 0 and 1 are no batches: a gap, `unsupported`. Of
+   * `maxBytes`, where they are told, the broker gives one batch at least.
    */
   async fill(
     stream: StreamKey,
     holes: readonly OffsetRange[],
     { exists, start }: LogState,
-    begin: number
+    begin: number,
+    maxBytes?: number
   ): Promise<Filled> {
     const batches: CanonicalBatch[] = []
     const gaps: Gap[] = []
@@ -156,7 +158,7 @@ export class BrokerLog {
     const first = holes[next]
     if (first === undefined) return { batches, gaps }
 
-    const { records } = await this.#cluster.fetchLog(stream, Math.max(first.from, start))
+    const { records } = await this.#cluster.fetchLog(stream, Math.max(first.from, start), maxBytes)
     const skip = (lastOffset: number): void => lackUntil(Math.max(position, lastOffset + 1), 'unsupported')
     for (const batch of batchesOf(records, skip)) {
       const { baseOffset, lastOffset } = batch.header

@@ -18,7 +18,7 @@ import { Releaser } from './release.ts'
 import { Replaced } from './replaced.ts'
 import type { SegmentBuilder } from './segment-builder.ts'
 import type { OffsetRange } from './settle.ts'
-import { cut, isFetched, joined, settle } from './settle.ts'
+import { bytesForFirst, cut, isFetched, joined, settle } from './settle.ts'
 import { giveUpUnreadable, giveUpUnseen } from './unreadable.ts'
 
 export interface SealerParts {
@@ -251,7 +251,7 @@ export class Sealer {
       const [hole] = settled.holes
       if (hole === undefined || next < hole.from || size(line) >= segmentBytes || hole.from === lastHole) return done
 
-      const filled = await broker.fill(stream, settled.holes, log, range.from)
+      const filled = await broker.fill(stream, settled.holes, log, range.from, bytesForFirst(settled))
       const { batches } = filled
       if (batches.length === 0 && filled.gaps.length === 0) return done
       lastHole = hole.from

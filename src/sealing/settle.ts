@@ -123,6 +123,20 @@ function isSame(a: WalEntry, b: WalEntry): boolean {
   return a.baseOffset === b.baseOffset && a.lastOffset === b.lastOffset && a.crc === b.crc
 }
 
+/** A hole of so few offsets, such as the markers of transactions, before so many captured bytes is fetched alone. */
+const FEW_OFFSETS = 8
+const FEW_BYTES = 4096
+const FAR_BYTES = 256 * 1024
+
+/** How many bytes to ask for to fill the first hole, where it is not worth it to get what follows too. */
+export function bytesForFirst({ line, holes: [first, second] }: Settled): number | undefined {
+  if (first === undefined || first.to - first.from > FEW_OFFSETS) return undefined
+  const between = line.filter(
+    row => row.baseOffset >= first.to && row.baseOffset < (second?.from ?? row.baseOffset + 1)
+  )
+  return between.reduce((sum, { bytes }) => sum + bytes, 0) > FAR_BYTES ? FEW_BYTES : undefined
+}
+
 /** A segment's manifest has a line or more for each odd batch: so many keep it far below what its readers take, 64 MiB. */
 export const MAX_SEGMENT_BATCHES = 100_000
 

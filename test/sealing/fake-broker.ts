@@ -11,6 +11,8 @@ export interface FakeBroker {
   readonly broker: BrokerLog
   /** The offsets that were fetched from. */
   readonly fetches: readonly number[]
+  /** How many bytes they brought together. */
+  readonly fetchedBytes: () => number
 }
 
 interface Options {
@@ -39,6 +41,7 @@ export function fakeBroker(
 ): FakeBroker {
   const epochs = new LeaderEpochs()
   const fetches: number[] = []
+  let fetchedBytes = 0
   const end = (batches.at(-1)?.header.lastOffset ?? -1) + 1
   const cluster: Pick<Cluster, 'epochs' | 'refresh' | 'knows' | 'listOffset' | 'endOfEpoch' | 'fetchLog'> = {
     epochs,
@@ -55,6 +58,7 @@ export function fakeBroker(
       const wires = offset < (batches[0]?.header.baseOffset ?? 0) ? [before, ...following] : following
       // Like Kafka: the first batch whole, then as many bytes as fit.
       const records = Buffer.concat(wires).subarray(0, Math.max(maxBytes, wires[0]?.length ?? 0))
+      fetchedBytes += records.length
       return { records, highWatermark: end, logStartOffset: start }
     }
   }
@@ -63,5 +67,5 @@ export function fakeBroker(
   }
   const broker = new BrokerLog(cluster as Cluster, admin as Admin)
   if (epochEnds === undefined) Object.assign(broker, { epochEnds: async () => undefined })
-  return { broker, fetches }
+  return { broker, fetches, fetchedBytes: () => fetchedBytes }
 }

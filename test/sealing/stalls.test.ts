@@ -9,6 +9,7 @@ import { Sealer } from '../../src/sealing/sealer.ts'
 import { SegmentBuilder } from '../../src/sealing/segment-builder.ts'
 import { SegmentReader } from '../../src/segment/reader.ts'
 import { FrameFlag } from '../../src/wal/frame.ts'
+import type { CapturedBatch } from '../../src/wal/wal.ts'
 import { Wal } from '../../src/wal/wal.ts'
 import { batchAt, smallArchive } from '../archive/small-archive.ts'
 import { tempFolder } from '../support/temp.ts'
@@ -272,4 +273,17 @@ test('where the log has none of the archived epochs, all of it is put beside, al
   })
   expect(await world.seal()).toMatchObject({ progressed: false, end: 12 })
   expect(await world.archived()).toMatchObject({ end: 12, batches: [0, 10], extras: [0] })
+})
+
+test('what lacks between much that was captured is fetched without that', async () => {
+  const large = (offset: number) => captured(offset, { size: 600_000 })
+  const asBatch = ({ chunks, baseOffset }: CapturedBatch) =>
+    CanonicalBatch.fromWire(Buffer.concat(chunks)).batch.withBaseOffset(baseOffset)
+  const fake = fakeBroker([large(0), large(2), large(4)].flatMap(one => [asBatch(one), batchAt(one.baseOffset + 1)]))
+  await using world = await openWorld(fake)
+  await world.wal.append([large(0), large(2), large(4)])
+  expect(await world.seal()).toMatchObject({ progressed: false, end: 6 })
+  expect(await world.archived()).toMatchObject({ batches: [0, 1, 2, 3, 4, 5], gaps: [], extras: [] })
+  expect(fake.fetches).toEqual([1, 3, 5])
+  expect(fake.fetchedBytes()).toBeLessThan(20_000)
 })

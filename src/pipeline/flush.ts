@@ -60,10 +60,15 @@ export async function flush(
       archived.set(streamId(target.key), { topic, partition, archivedThrough: end - 1 })
     }
   }
-  // What an election took back is not left: it lies beside the archive, which may never reach so far.
-  await flushAll(parts.pending(), ({ key, lastOffset }) =>
-    parts.pending().some(one => streamId(one.key) === streamId(key) && one.firstOffset <= lastOffset)
-  )
+  const flushCaptured = (): Promise<void> => {
+    const targets = parts.pending().filter(({ key }) => !archived.has(streamId(key)))
+    // What an election took back is not left: it lies beside the archive, which may never reach so far.
+    return flushAll(targets, ({ key, lastOffset }) =>
+      parts.pending().some(one => streamId(one.key) === streamId(key) && one.firstOffset <= lastOffset)
+    )
+  }
+  await flushCaptured()
+  await flushCaptured() // of topics that were made anew, to which some of it turned out to belong
   if (!capturedOnly) {
     await lookAtAll(parts, isWanted, deadline)
     await flushAll(parts.gaps.behind(), () => true)

@@ -10,6 +10,8 @@ import type { WalEntry } from '../wal/reader.ts'
 import type { StreamKey } from '../wal/stream.ts'
 import { streamId } from '../wal/stream.ts'
 import type { OffsetRange } from './settle.ts'
+import type { Misfiled } from './successor.ts'
+import { misfiled } from './successor.ts'
 
 export interface LogState {
   /** False for a topic that was deleted, or deleted and made anew: what was captured is all there will ever be. */
@@ -114,6 +116,11 @@ export class BrokerLog {
       ends.set(epoch, end)
     }
     return ends
+  }
+
+  /** See `misfiled`. */
+  misfiled(gone: StreamKey, rows: readonly WalEntry[]): Promise<Misfiled | null> {
+    return misfiled(this.#cluster, gone, rows)
   }
 
   /** Where the batch begins that holds the log's start: kafka-delete-records moves the start into the middle of one. */

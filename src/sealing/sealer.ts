@@ -104,6 +104,7 @@ export class Sealer {
       return { progressed, end: chain.end, covered }
     }
 
+    if (!log.exists) await this.#refile(stream, await this.#ahead(stream, chain.end))
     const live = await this.#ahead(stream, chain.end)
     await this.#putAside(stream, await takenBack(broker, stream, live, log))
     const ahead = live.filter(row => row.lastOffset < log.end)
@@ -202,6 +203,19 @@ export class Sealer {
     }
     giveUpUnseen(this.#parts, stream, held)
     wal.release(held)
+  }
+
+  /** Gives what was captured under the id of a topic that is gone, and belongs to the next one of its name, to that one. */
+  async #refile(stream: StreamKey, rows: readonly WalEntry[]): Promise<void> {
+    const { broker, wal, logger } = this.#parts
+    const found = await broker.misfiled(stream, rows)
+    if (found === null) return
+    logger.warn(
+      { stream, topicId: found.stream.topicId, batches: found.rows.length },
+      'captures belong to a newer topic of that name'
+    )
+    await appendFetched(wal, found.stream, found.batches)
+    wal.release(found.rows)
   }
 
   async #putAside(stream: StreamKey, rows: readonly WalEntry[]): Promise<void> {

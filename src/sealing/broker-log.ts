@@ -38,9 +38,6 @@ export interface Rewriting {
   readonly rewroteUntil: number
 }
 
-/** How long an answer about them does where nothing is archived by it. */
-const SETTINGS_TTL_MS = 60_000
-
 /** A broker may not have heard of a topic yet: one is believed gone only after so long, and if then none of the brokers knows it. */
 const GONE_AFTER_MS = 5_000
 
@@ -81,26 +78,20 @@ export class BrokerLog {
     })
   }
 
-  /** Whether a capture may have been rewritten, as of the last minute. Throws BROKER_ERROR. */
-  async mayRewrite({ topic }: StreamKey): Promise<(capture: Pick<WalEntry, 'appendedMs'>) => boolean> {
+  /**
+   * Whether the settings of a topic had the broker rewrite batches that were captured up to `asOf`, in epoch ms. They are asked for
+   * anew only for later ones. Throws BROKER_ERROR.
+   */
+  async rewriting(topic: string, asOf: number): Promise<Rewriting> {
     const known = this.#rewriting.get(topic)
-    const isFresh = known !== undefined && known.askedAt + SETTINGS_TTL_MS >= Date.now()
-    const { rewrites, rewroteUntil } = isFresh ? known : await this.rewriting(topic)
-    return ({ appendedMs }) => rewrites || appendedMs < rewroteUntil
-  }
-
-  /** Whether a topic's batches are rewritten now, and until when they were. Throws BROKER_ERROR. */
-  async rewriting(topic: string): Promise<Rewriting> {
-    const { timestampType, compressionType } = await this.#admin.topicSettings(topic)
+    if (known !== undefined && known.askedAt > asOf) return known
     const askedAt = Date.now()
-    const before = this.#rewriting.get(topic)
-    const now = {
-      askedAt,
-      rewrites: timestampType === 'LogAppendTime' || compressionType !== 'producer',
-      rewroteUntil: before?.rewrites ? askedAt : (before?.rewroteUntil ?? 0)
-    }
-    this.#rewriting.set(topic, now)
-    return now
+    const { timestampType, compressionType } = await this.#admin.topicSettings(topic)
+    const rewrites = timestampType === 'LogAppendTime' || compressionType !== 'producer'
+    const rewroteUntil = known?.rewrites ? Date.now() : (known?.rewroteUntil ?? 0)
+    const answer = { askedAt, rewrites, rewroteUntil }
+    this.#rewriting.set(topic, answer)
+    return answer
   }
 
   /**

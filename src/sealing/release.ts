@@ -74,8 +74,9 @@ export class Releaser {
       else others.push({ row, captured })
     }
     if (others.length === 0) return
-    const mayRewrite = await broker.mayRewrite(stream)
-    const rewritten = others.filter(({ row }) => mayRewrite(row))
+    const newest = others.reduce((last, { row }) => Math.max(last, row.appendedMs), 0)
+    const { rewrites, rewroteUntil } = await broker.rewriting(stream.topic, newest)
+    const rewritten = others.filter(({ row }) => rewrites || row.appendedMs < rewroteUntil)
     const headers = rewritten.length > 0 ? await this.#headersIn(link, rewritten) : new Map<number, BatchHeader>()
     for (const { row, captured } of others) {
       if (isRewritten(captured, headers.get(row.baseOffset))) wal.release([row])

@@ -251,7 +251,8 @@ export class Sealer {
     log: LogState
   ): Promise<{ rows: readonly WalEntry[]; gaps: readonly Gap[]; next: number }> {
     const { segmentBytes, broker, wal, logger } = this.#parts
-    const { rewrites, rewroteUntil } = log.exists ? await broker.rewriting(stream.topic) : neverRewritten
+    const newest = captured.reduce((last, row) => Math.max(last, row.appendedMs), 0)
+    const { rewrites, rewroteUntil } = log.exists ? await broker.rewriting(stream.topic, newest) : neverRewritten
     const isKeptByElections = await keptBy(broker, stream, captured, log)
     const isKept = (row: WalEntry): boolean =>
       (isFetched(row) || row.appendedMs >= rewroteUntil) && isKeptByElections(row)

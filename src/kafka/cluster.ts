@@ -48,6 +48,7 @@ export class Cluster implements Disposable {
   readonly #bootstrap: readonly Address[]
   readonly #connections: BrokerConnections
   readonly #topics = new Map<string, TopicMetadata>()
+  readonly #namedAt = new Map<string, number>()
   readonly #watchers = new Set<(brokers: ReadonlyMap<number, Address>) => void>()
   #brokers = new Map<number, Address>()
   #clusterId: string | null = null
@@ -84,11 +85,17 @@ export class Cluster implements Disposable {
     return found
   }
 
+  /** When a metadata answer last named a topic, by its id, in epoch ms; 0 for never. */
+  namedAt(topicId: string): number {
+    return this.#namedAt.get(topicId) ?? 0
+  }
+
   /**
    * Asks for metadata anew: of the named topics, or of all for null. Never creates a topic; one that does not exist is not
    * in the answer. Throws BROKER_ERROR for a named topic that we may not see, which says nothing of whether it exists.
    */
   async refresh(topics: readonly string[] | null): Promise<TopicMetadata[]> {
+    const asked = Date.now()
     const question = { topics: topics?.map(name => ({ name })) ?? null, allowAutoTopicCreation: false }
     const answer = await this.#askAny(connection => connection.request(metadata, question))
     this.#brokers = new Map(answer.brokers.map(b => [b.nodeId, { host: b.host, port: b.port }]))
@@ -105,6 +112,7 @@ export class Cluster implements Disposable {
         this.#topics.delete(topic.name)
         continue
       }
+      this.#namedAt.set(topic.topicId!, asked)
       const leaders = new Map(topic.partitions.map(p => [p.partitionIndex, p.leaderId]))
       for (const p of topic.partitions)
         this.epochs.hear(topic.topicId!, p.partitionIndex, p.leaderEpoch ?? -1, p.leaderId)

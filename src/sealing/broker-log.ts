@@ -38,6 +38,8 @@ export interface Rewriting {
   readonly rewroteUntil: number
 }
 
+const neverRewritten: Rewriting = { rewrites: false, rewroteUntil: 0 }
+
 /** A broker may not have heard of a topic yet: one is believed gone only after so long, and if then none of the brokers knows it. */
 const GONE_AFTER_MS = 5_000
 
@@ -80,17 +82,18 @@ export class BrokerLog {
 
   /**
    * Whether the settings of a topic had the broker rewrite batches that were captured up to `asOf`, in epoch ms. They are asked for
-   * anew only for later ones. Throws BROKER_ERROR.
+   * anew only for later ones, and not for a topic that is gone: another may have its name. Throws BROKER_ERROR.
    */
-  async rewriting(topic: string, asOf: number): Promise<Rewriting> {
-    const known = this.#rewriting.get(topic)
+  async rewriting({ topic, topicId }: StreamKey, asOf: number, { exists }: LogState): Promise<Rewriting> {
+    const known = this.#rewriting.get(topicId)
+    if (!exists) return known ?? neverRewritten
     if (known !== undefined && known.askedAt > asOf) return known
     const askedAt = Date.now()
     const { timestampType, compressionType } = await this.#admin.topicSettings(topic)
     const rewrites = timestampType === 'LogAppendTime' || compressionType !== 'producer'
     const rewroteUntil = known?.rewrites ? Date.now() : (known?.rewroteUntil ?? 0)
     const answer = { askedAt, rewrites, rewroteUntil }
-    this.#rewriting.set(topic, answer)
+    this.#rewriting.set(topicId, answer)
     return answer
   }
 

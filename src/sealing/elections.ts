@@ -9,6 +9,8 @@ import { isFetched } from './settle.ts'
 
 /** A high watermark follows within a second where the replicas are well; a batch that comes back after all is fetched. */
 const TAKEN_BACK_AFTER_MS = 60_000
+/** What is newer may have been appended, by another leader, after its predecessor was asked for the end of its log. */
+const NEW_MS = 5_000
 
 /**
  * Which rows no election can have taken back: those below the end of their leader epoch in the log, and those below the log's
@@ -46,10 +48,12 @@ export async function takenBack(
   const ends = await broker.epochEnds(stream, new Set([log.leaderEpoch, ...above.map(row => row.leaderEpoch)]))
   if (ends === undefined) return []
   const logEnd = ends.get(log.leaderEpoch) || Number.POSITIVE_INFINITY // a leader that has not heard so has nothing of it
-  const before = Date.now() - TAKEN_BACK_AFTER_MS
+  const now = Date.now()
+  const isPastLog = (row: WalEntry): boolean =>
+    row.baseOffset >= logEnd && row.leaderEpoch <= log.leaderEpoch && row.appendedMs < now - NEW_MS
   const isPastEpoch = (row: WalEntry): boolean =>
     row.lastOffset >= (ends.get(row.leaderEpoch) ?? Number.POSITIVE_INFINITY)
-  return above.filter(row => row.baseOffset >= logEnd || (row.appendedMs < before && isPastEpoch(row)))
+  return above.filter(row => isPastLog(row) || (row.appendedMs < now - TAKEN_BACK_AFTER_MS && isPastEpoch(row)))
 }
 
 /**
@@ -58,13 +62,13 @@ export async function takenBack(
  */
 export async function replacedIn(
   broker: BrokerLog,
-  { stream, root, links, end }: Chain,
+  { stream, links, end }: Chain,
   log: LogState
 ): Promise<OffsetRange | null> {
-  if (!log.exists || root === null) return null
   const lastBatch = links.findLast(({ manifest }) => manifest.lastBatchOffset !== null)?.manifest.lastBatchOffset
+  if (!log.exists || lastBatch == null) return null
   // The two part where the newest epoch that both have ends in one of them. A log that has nothing of an epoch ends it at 0.
-  let from = lastBatch == null ? root.baseOffset : lastBatch + 1
+  let from = lastBatch + 1
   let isCut = false
   for (const { epoch, startOffset } of newestEpochs(links)) {
     // Captured before any was known: where a newer one is gone, it may be too.

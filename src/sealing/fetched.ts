@@ -4,7 +4,10 @@ import { FrameFlag } from '../wal/frame.ts'
 import type { StreamKey } from '../wal/stream.ts'
 import type { Wal } from '../wal/wal.ts'
 
-/** Appends batches of a broker's log. They may exceed the WAL's limit, since only sealing makes room again. Throws WAL_FAILED. */
+/**
+ * Appends batches of a broker's log, each in a row of its own: one that was released before does not count. They may exceed the WAL's
+ * limit, since only sealing makes room again. Throws WAL_FAILED.
+ */
 export async function appendFetched(wal: Wal, stream: StreamKey, batches: readonly CanonicalBatch[]): Promise<void> {
   const fetched = batches.map(batch => ({
     stream,
@@ -14,5 +17,5 @@ export async function appendFetched(wal: Wal, stream: StreamKey, batches: readon
     flags: FrameFlag.FETCHED,
     chunks: [batch.toWire()]
   }))
-  await wal.append(fetched, { beyondLimit: true })
+  await wal.append(fetched, { beyondLimit: true, keepRepeats: true })
 }

@@ -9,7 +9,7 @@ import type { SegmentPlan } from '../segment/writer.ts'
 import type { WalEntry } from '../wal/reader.ts'
 import type { StreamKey } from '../wal/stream.ts'
 import type { Wal } from '../wal/wal.ts'
-import type { BrokerLog } from './broker-log.ts'
+import type { BrokerLog, LogState } from './broker-log.ts'
 import type { BatchIdentity } from './seal-thread.ts'
 import type { SegmentBuilder } from './segment-builder.ts'
 import { inOrder, isFetched } from './settle.ts'
@@ -39,7 +39,7 @@ export class Releaser {
   }
 
   /** Releases all entries that begin below the chain's end. */
-  async release(chain: Chain, entries: readonly WalEntry[]): Promise<void> {
+  async release(chain: Chain, entries: readonly WalEntry[], log: LogState): Promise<void> {
     const below = inOrder(entries.filter(({ baseOffset }) => baseOffset < chain.end))
     let next = 0
     const takeBelow = (offset: number): WalEntry[] => {
@@ -51,12 +51,12 @@ export class Releaser {
       const { baseOffset, nextOffset } = link.manifest
       // Before the archive's start: the archive began later, or was trimmed.
       for (const row of takeBelow(baseOffset)) await this.putExtra(chain.stream, row)
-      await this.#releaseFrom(chain.stream, link, takeBelow(nextOffset))
+      await this.#releaseFrom(chain.stream, link, takeBelow(nextOffset), log)
     }
     for (const row of takeBelow(chain.end)) await this.putExtra(chain.stream, row)
   }
 
-  async #releaseFrom(stream: StreamKey, link: Link, rows: readonly WalEntry[]): Promise<void> {
+  async #releaseFrom(stream: StreamKey, link: Link, rows: readonly WalEntry[], log: LogState): Promise<void> {
     if (rows.length === 0) return
     const { archive, broker, builder, wal } = this.#parts
     const archived = new Map((await archive.batchesIn(link)).map(batch => [batch.baseOffset, batch]))
@@ -75,7 +75,7 @@ export class Releaser {
     }
     if (others.length === 0) return
     const newest = others.reduce((last, { row }) => Math.max(last, row.appendedMs), 0)
-    const { rewrites, rewroteUntil } = await broker.rewriting(stream.topic, newest)
+    const { rewrites, rewroteUntil } = await broker.rewriting(stream, newest, log)
     const rewritten = others.filter(({ row }) => rewrites || row.appendedMs < rewroteUntil)
     const headers = rewritten.length > 0 ? await this.#headersIn(link, rewritten) : new Map<number, BatchHeader>()
     for (const { row, captured } of others) {

@@ -11,7 +11,7 @@ import { appendFetched } from './fetched.ts'
 import type { OffsetRange } from './settle.ts'
 
 /** Each becomes a segment and an object of its own, and other partitions wait meanwhile. */
-const MAX_BATCHES = 100
+export const MAX_EXTRAS_AT_ONCE = 100
 
 export interface Taken {
   /** Whether there may be more of it. */
@@ -44,7 +44,7 @@ export class Replaced {
     const from = isSame ? Math.max(before.to, range.from) : range.from
     if (from >= range.to) return null
     const { batches, gaps } = await broker.fill(stream, [{ from, to: range.to }], log, from)
-    const some = batches.slice(0, MAX_BATCHES)
+    const some = batches.slice(0, MAX_EXTRAS_AT_ONCE)
     const afterGaps = some.length === batches.length ? (gaps.at(-1)?.to ?? 0) : 0
     const to = Math.max(from, afterGaps, (some.at(-1)?.header.lastOffset ?? -1) + 1)
     const extras = new Set(chain.extras.map(({ key }) => key))

@@ -11,11 +11,11 @@ import type { SegmentPlan, SegmentResult } from '../segment/writer.ts'
 import type { WalEntry } from '../wal/reader.ts'
 import type { StreamKey } from '../wal/stream.ts'
 import type { Wal } from '../wal/wal.ts'
-import type { BrokerLog, LogState, Rewriting } from './broker-log.ts'
+import type { BrokerLog, LogState } from './broker-log.ts'
 import { keptBy, takenBack } from './elections.ts'
 import { appendFetched } from './fetched.ts'
 import { Releaser } from './release.ts'
-import { Replaced } from './replaced.ts'
+import { MAX_EXTRAS_AT_ONCE, Replaced } from './replaced.ts'
 import type { SegmentBuilder } from './segment-builder.ts'
 import type { OffsetRange } from './settle.ts'
 import { bytesForFirst, cut, isFetched, joined, settle } from './settle.ts'
@@ -63,7 +63,6 @@ export interface SealCounts {
 }
 
 const MAX_GAP_BEFORE_BATCHES = 2 ** 30
-const neverRewritten: Rewriting = { rewrites: false, rewroteUntil: 0 }
 
 export class Sealer {
   readonly #parts: SealerParts
@@ -96,17 +95,18 @@ export class Sealer {
     const log = await broker.state(stream)
     const chain = await this.#begun(stream, log, begin < seenEnd ? begin : Number.POSITIVE_INFINITY)
     if (chain === null) return { progressed: false, end: 0, covered: options.begin ?? 0 }
+    if (!log.exists) await this.#refile(stream)
+    await this.#releaseBehind(chain, log)
     const replaced = await this.#replaced.take(chain, log)
-    await this.#releaseBehind(chain)
     if (replaced !== null) {
+      await this.#releaseBehind(chain, log)
       const { progressed, covered, fetched } = replaced
       this.#counts.fetchedBatches += fetched
       return { progressed, end: chain.end, covered }
     }
 
-    if (!log.exists) await this.#refile(stream, await this.#ahead(stream, chain.end))
     const live = await this.#ahead(stream, chain.end)
-    await this.#putAside(stream, await takenBack(broker, stream, live, log))
+    await this.#putAside(stream, (await takenBack(broker, stream, live, log)).slice(0, MAX_EXTRAS_AT_ONCE))
     const ahead = live.filter(row => row.lastOffset < log.end)
     // What follows the last capture is looked for only when all captures are in this segment.
     const isAll = size(live) < this.#windowBytes
@@ -158,7 +158,7 @@ export class Sealer {
     const { records, logBytes, notIndexed } = segment.manifest
     logger.info({ stream, from: chain.end, to: next, records, logBytes, gaps: plan.gaps }, 'segment archived')
     if (notIndexed) logger.warn({ stream, notIndexed }, 'batches that cannot be read are archived, and not indexed')
-    await this.#releaseBehind(grown)
+    await this.#releaseBehind(grown, log)
     return { progressed: true, end: next, covered: next }
   }
 
@@ -188,7 +188,7 @@ export class Sealer {
   }
 
   /** Lets go of everything below the archive's end, in the end also of what cannot be read: there is nothing to compare. */
-  async #releaseBehind(chain: Chain): Promise<void> {
+  async #releaseBehind(chain: Chain, log: LogState): Promise<void> {
     const { stream, end } = chain
     const { wal } = this.#parts
     const first = wal.firstUnreleased(stream)
@@ -196,26 +196,27 @@ export class Sealer {
     const held = wal.needed(stream, end) // before the look, which then shows all of it that can be read
     const live = await this.#live(stream, first, end, Number.MAX_SAFE_INTEGER)
     try {
-      await this.#releaser.release(chain, live)
+      await this.#releaser.release(chain, live, log)
     } catch (error) {
       await giveUpUnreadable(this.#parts, stream, live, error)
-      return await this.#releaseBehind(chain)
+      return await this.#releaseBehind(chain, log)
     }
     giveUpUnseen(this.#parts, stream, held)
     wal.release(held)
   }
 
   /** Gives what was captured under the id of a topic that is gone, and belongs to the next one of its name, to that one. */
-  async #refile(stream: StreamKey, rows: readonly WalEntry[]): Promise<void> {
+  async #refile(stream: StreamKey): Promise<void> {
     const { broker, wal, logger } = this.#parts
+    const first = wal.firstUnreleased(stream)
+    if (first === undefined) return
+    const rows = await this.#live(stream, first, Number.MAX_SAFE_INTEGER, Number.MAX_SAFE_INTEGER)
     const found = await broker.misfiled(stream, rows)
     if (found === null) return
-    logger.warn(
-      { stream, topicId: found.stream.topicId, batches: found.rows.length },
-      'captures belong to a newer topic of that name'
-    )
-    await appendFetched(wal, found.stream, found.batches)
-    wal.release(found.rows)
+    const { stream: newer, rows: its, batches } = found
+    logger.warn({ stream, newer, batches: its.length }, 'captures belong to a newer topic of that name')
+    await appendFetched(wal, newer, batches)
+    wal.release(its)
   }
 
   async #putAside(stream: StreamKey, rows: readonly WalEntry[]): Promise<void> {
@@ -252,10 +253,10 @@ export class Sealer {
   ): Promise<{ rows: readonly WalEntry[]; gaps: readonly Gap[]; next: number }> {
     const { segmentBytes, broker, wal, logger } = this.#parts
     const newest = captured.reduce((last, row) => Math.max(last, row.appendedMs), 0)
-    const { rewrites, rewroteUntil } = log.exists ? await broker.rewriting(stream.topic, newest) : neverRewritten
+    const { rewrites, rewroteUntil } = await broker.rewriting(stream, newest, log)
     const isKeptByElections = await keptBy(broker, stream, captured, log)
     const isKept = (row: WalEntry): boolean =>
-      (isFetched(row) || row.appendedMs >= rewroteUntil) && isKeptByElections(row)
+      (isFetched(row) || (row.appendedMs >= rewroteUntil && row.appendedMs <= newest)) && isKeptByElections(row)
     let gaps: readonly Gap[] = []
     let lastHole = -1
     for (let entries = captured; ; ) {

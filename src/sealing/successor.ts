@@ -1,7 +1,7 @@
 // A topic that is deleted and made anew under its name has another id. Produce requests up to version 12 name the topic alone: a
 // client that has not asked for metadata since may get a batch into the new one, which is captured under the old id.
-import type { CanonicalBatch } from '../kafka/batch.ts'
-import { batchesOf } from '../kafka/batch.ts'
+import { isMillraceError, MillraceError } from '../errors.ts'
+import { batchesOf, CanonicalBatch } from '../kafka/batch.ts'
 import type { Cluster } from '../kafka/cluster.ts'
 import { EARLIEST, LATEST } from '../kafka/cluster.ts'
 import type { WalEntry } from '../wal/reader.ts'
@@ -16,31 +16,50 @@ export interface Misfiled {
 }
 
 /**
- * Those captures of a topic that is gone which went to the topic that has its name now: that one's log has the same bytes at the
- * same offset. Null where there are none. Throws BROKER_ERROR, BROKER_UNREACHABLE.
+ * Those captures of a topic that is gone which went to the topic that has its name now: they were appended since the cluster last
+ * named the old one, and the new one's log has the same bytes at the same offset. Null where there are none. Throws BROKER_ERROR,
+ * BROKER_UNREACHABLE.
  */
 export async function misfiled(
-  cluster: Pick<Cluster, 'refresh' | 'listOffset' | 'fetchLog'>,
+  cluster: Pick<Cluster, 'refresh' | 'namedAt' | 'listOffset' | 'fetchLog'>,
   gone: StreamKey,
   rows: readonly WalEntry[]
 ): Promise<Misfiled | null> {
-  const captured = inOrder(rows.filter(row => !isFetched(row)))
+  const since = cluster.namedAt(gone.topicId)
+  const captured = inOrder(rows.filter(row => !isFetched(row) && row.appendedMs >= since))
   if (captured.length === 0) return null
   const [found] = await cluster.refresh([gone.topic])
-  if (found === undefined || found.topicId === gone.topicId || !found.leaders.has(gone.partition)) return null
+  const leader = found?.leaders.get(gone.partition)
+  if (found === undefined || found.topicId === gone.topicId || leader === undefined) return null
+  if (leader < 0) {
+    const what = `${gone.topic}-${gone.partition}, made anew, has no leader that tells what was sent to it`
+    throw new MillraceError('BROKER_ERROR', what, { retriable: true })
+  }
   const stream = { ...gone, topicId: found.topicId }
   const [start, end] = [await cluster.listOffset(stream, EARLIEST), await cluster.listOffset(stream, LATEST)]
-  const there = new Map<number, CanonicalBatch>()
+  const wanted = Map.groupBy(captured, ({ baseOffset }) => baseOffset)
+  const same: { rows: WalEntry[]; batch: CanonicalBatch }[] = []
   let reached = start
-  for (const { baseOffset } of captured) {
+  for (const baseOffset of wanted.keys()) {
     if (baseOffset < reached || baseOffset >= end) continue
     const { records } = await cluster.fetchLog(stream, baseOffset)
-    for (const batch of batchesOf(records, () => {})) {
-      there.set(batch.header.baseOffset, batch)
-      reached = batch.header.lastOffset + 1
+    for (const batch of soundBatchesOf(records)) {
+      const { header } = batch
+      reached = header.lastOffset + 1
+      const its = (wanted.get(header.baseOffset) ?? []).filter(({ crc }) => crc === header.crc)
+      // A copy, since it is a view of all that came with it.
+      if (its.length > 0) same.push({ rows: its, batch: CanonicalBatch.fromWire(Buffer.from(batch.toWire())).batch })
     }
   }
-  const same = captured.filter(({ baseOffset, crc }) => there.get(baseOffset)?.header.crc === crc)
   if (same.length === 0) return null
-  return { stream, rows: same, batches: same.map(({ baseOffset }) => there.get(baseOffset)!) }
+  return { stream, rows: same.flatMap(({ rows }) => rows), batches: same.map(({ batch }) => batch) }
+}
+
+/** What is damaged at the broker is nobody's. */
+function* soundBatchesOf(records: Buffer): Generator<CanonicalBatch> {
+  try {
+    yield* batchesOf(records, () => {})
+  } catch (error) {
+    if (!isMillraceError(error, 'BATCH_CORRUPT')) throw error
+  }
 }

@@ -43,25 +43,27 @@ export function fakeBroker(
   const fetches: number[] = []
   let fetchedBytes = 0
   const end = (batches.at(-1)?.header.lastOffset ?? -1) + 1
-  const cluster: Pick<Cluster, 'epochs' | 'refresh' | 'knows' | 'listOffset' | 'endOfEpoch' | 'fetchLog'> = {
-    epochs,
-    endOfEpoch: async (_, epoch) => (epochEnds === undefined ? null : (epochEnds.get(epoch) ?? 0)),
-    async refresh() {
-      epochs.hear(topicId, 0, Math.max(-1, ...(epochEnds?.keys() ?? [])), 1)
-      return [{ name: orders.topic, topicId, isInternal: false, leaders: new Map([[0, 1]]) }]
-    },
-    knows: async asked => isKnownElsewhere && asked.topicId === orders.topicId,
-    listOffset: async (_, timestamp) => (timestamp === EARLIEST ? start : end),
-    async fetchLog(_, offset, maxBytes = 2 ** 20) {
-      fetches.push(offset)
-      const following = batches.filter(({ header }) => header.lastOffset >= offset).map(batch => batch.toWire())
-      const wires = offset < (batches[0]?.header.baseOffset ?? 0) ? [before, ...following] : following
-      // Like Kafka: the first batch whole, then as many bytes as fit.
-      const records = Buffer.concat(wires).subarray(0, Math.max(maxBytes, wires[0]?.length ?? 0))
-      fetchedBytes += records.length
-      return { records, highWatermark: end, logStartOffset: start }
+  const cluster: Pick<Cluster, 'epochs' | 'refresh' | 'namedAt' | 'knows' | 'listOffset' | 'endOfEpoch' | 'fetchLog'> =
+    {
+      epochs,
+      endOfEpoch: async (_, epoch) => (epochEnds === undefined ? null : (epochEnds.get(epoch) ?? 0)),
+      async refresh() {
+        epochs.hear(topicId, 0, Math.max(-1, ...(epochEnds?.keys() ?? [])), 1)
+        return [{ name: orders.topic, topicId, isInternal: false, leaders: new Map([[0, 1]]) }]
+      },
+      namedAt: () => 0,
+      knows: async asked => isKnownElsewhere && asked.topicId === orders.topicId,
+      listOffset: async (_, timestamp) => (timestamp === EARLIEST ? start : end),
+      async fetchLog(_, offset, maxBytes = 2 ** 20) {
+        fetches.push(offset)
+        const following = batches.filter(({ header }) => header.lastOffset >= offset).map(batch => batch.toWire())
+        const wires = offset < (batches[0]?.header.baseOffset ?? 0) ? [before, ...following] : following
+        // Like Kafka: the first batch whole, then as many bytes as fit.
+        const records = Buffer.concat(wires).subarray(0, Math.max(maxBytes, wires[0]?.length ?? 0))
+        fetchedBytes += records.length
+        return { records, highWatermark: end, logStartOffset: start }
+      }
     }
-  }
   const admin: Pick<Admin, 'topicSettings'> = {
     topicSettings: async () => ({ timestampType: 'CreateTime', compressionType: compressionType() }) as never
   }

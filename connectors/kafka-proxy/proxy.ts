@@ -34,8 +34,6 @@ export class KafkaProxy implements RunningSource, NodeMap {
   readonly #sessions = new Map<Session, number>()
   /** Brokers that have no listener, which has been said. */
   readonly #unoffered = new Set<number>()
-  /** How many times a broker was looked for to bootstrap with. */
-  #bootstraps = 0
   #unwatch = (): void => {}
   #stopping = false
 
@@ -241,17 +239,10 @@ export class KafkaProxy implements RunningSource, NodeMap {
     }
   }
 
-  /**
-   * Where a broker is; for bootstrap all that the cluster names now, which speak Kafka, before those that were configured. Each of
-   * them is the first in turn: one that hangs takes connections, and never answers.
-   */
+  /** Where a broker is; for bootstrap all that the cluster names now, which speak Kafka, before those that were configured. */
   #candidates(nodeId: number): readonly Address[] {
     const { cluster, bootstrap } = this.#source
-    if (nodeId < 0) {
-      const named = [...cluster.brokers.values().filter(({ host }) => host !== '')]
-      const first = this.#bootstraps++ % Math.max(1, named.length)
-      return [...named.slice(first), ...named.slice(0, first), ...bootstrap]
-    }
+    if (nodeId < 0) return [...cluster.brokers.values().filter(({ host }) => host !== ''), ...bootstrap]
     const known = this.#brokers.get(nodeId)
     return known === undefined ? [] : [known]
   }

@@ -101,7 +101,7 @@ test('an append does not wait until all of it is copied', async () => {
   await wal.append([captured(1_000)]).then(note('appended'))
   await moving
   expect(done).toEqual(['appended', 'all is copied'])
-  expect(entriesOf(folder.path).map(({ file }) => file)).not.toContain(1)
+  await until(async () => !(await files(folder.path)).includes('1.wal'), { what: 'the file is deleted' })
   expect(entriesOf(folder.path).map(({ baseOffset }) => baseOffset)).toEqual(
     quietly.map(({ baseOffset }) => baseOffset)
   )

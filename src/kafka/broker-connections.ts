@@ -6,6 +6,8 @@ import { Connection } from './connection.ts'
 import type { Security } from './security.ts'
 
 const CLIENT_ID = 'millrace'
+/** More than an answer takes that any broker gives from its memory. */
+const SILENT_MS = 1_000
 
 export class BrokerConnections implements Disposable {
   readonly #security: Security
@@ -18,26 +20,41 @@ export class BrokerConnections implements Disposable {
   }
 
   /**
-   * Asks one broker after the other until one answers. Those that did not answer last come last: one that is frozen, or whose
-   * packets are dropped, costs its timeout once. Throws what the last one threw.
+   * Asks one broker after the other until one answers, the next when one fails or is silent for a second: it may be frozen, or its
+   * packets dropped, and clients wait for what is asked here. Those come last from then on. Throws what the last one threw.
    */
   async askAny<T>(addresses: Iterable<Address>, ask: (connection: Connection) => T | Promise<T>): Promise<T> {
     const known = new Map([...addresses].map(address => [formatAddress(address), address]))
     const first = [...known.keys()].filter(place => !this.#unanswering.has(place))
     const last = [...this.#unanswering].filter(place => known.has(place))
-    let failure: unknown = new MillraceError('BROKER_UNREACHABLE', 'no broker address is known')
+    const asked: Promise<T>[] = []
     for (const place of [...first, ...last]) {
-      try {
-        const answer = await ask(await this.to(known.get(place)!))
-        this.#unanswering.delete(place)
-        return answer
-      } catch (error) {
-        this.#unanswering.delete(place)
-        this.#unanswering.add(place) // behind those that failed before
-        failure = error
-      }
+      asked.push(this.#ask(place, known.get(place)!, ask))
+      const answered = Promise.any(asked).then(() => true)
+      const settled = await within(SILENT_MS, answered).catch(() => undefined) // all have failed
+      if (settled === true) break
+      if (settled === 'late') this.#putLast(place)
     }
-    throw failure
+    return await Promise.any(asked).catch((failures: AggregateError) => {
+      throw failures.errors.at(-1) ?? new MillraceError('BROKER_UNREACHABLE', 'no broker address is known')
+    })
+  }
+
+  async #ask<T>(place: string, address: Address, ask: (connection: Connection) => T | Promise<T>): Promise<T> {
+    try {
+      const answer = await ask(await this.to(address))
+      this.#unanswering.delete(place)
+      return answer
+    } catch (error) {
+      this.#putLast(place)
+      throw error
+    }
+  }
+
+  /** Behind those that did not answer before. */
+  #putLast(place: string): void {
+    this.#unanswering.delete(place)
+    this.#unanswering.add(place)
   }
 
   /** The connection to a broker. Throws BROKER_UNREACHABLE. */
@@ -64,5 +81,16 @@ export class BrokerConnections implements Disposable {
       )
     }
     this.#connections.clear()
+  }
+}
+
+/** What a promise comes to, or that it has not after so many milliseconds. */
+async function within<T>(ms: number, promise: Promise<T>): Promise<T | 'late'> {
+  const timer = Promise.withResolvers<'late'>()
+  const timeout = setTimeout(() => timer.resolve('late'), ms)
+  try {
+    return await Promise.race([promise, timer.promise])
+  } finally {
+    clearTimeout(timeout)
   }
 }

@@ -1,4 +1,5 @@
 // The raw client of a cluster, where a broker's answer decides what may be believed.
+import type { Socket } from 'node:net'
 import { expect, test } from 'vitest'
 import { Cluster } from '../../src/kafka/cluster.ts'
 import { responseFrame } from '../../src/kafka/headers.ts'
@@ -53,6 +54,25 @@ test('a topic that may not be described is no topic that is gone: the error name
     message: 'topic orders: TOPIC_AUTHORIZATION_FAILED',
     hint: expect.stringContaining('Describe')
   })
+})
+
+test('one that is silent is waited for no longer than others take, and is asked last from then on', async () => {
+  const waiting: Socket[] = []
+  const mute = await serve((_frame, socket) => {
+    waiting.push(socket)
+    return null
+  })
+  let answered = 0
+  const well = await serve(frame => {
+    if (frame.readInt16BE(4) === apiVersions.key) return versionsAnswer(frame)
+    answered += 1
+    const answer = { brokers: [], clusterId: 'c', topics: [] }
+    return responseFrame(metadata, 13, frame.readInt32BE(8), metadata.response.encode(answer, 13))
+  })
+  using cluster = new Cluster([mute.address, well.address])
+  for (let i = 0; i < 3; i++) expect(await cluster.refresh(null)).toEqual([])
+  expect(answered).toBe(3)
+  expect(waiting.map(({ readyState }) => readyState)).toEqual(['open']) // asked once, and not given up yet
 })
 
 test('a broker that does not answer is asked last from then on', async () => {

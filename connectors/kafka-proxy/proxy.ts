@@ -7,6 +7,7 @@ import type { Address } from 'millrace/kafka'
 import { formatAddress } from 'millrace/kafka'
 import { Budget } from './budget.ts'
 import { Departures } from './departures.ts'
+import { FirstAnswers } from './first-answers.ts'
 import type { Client } from './gate.ts'
 import { Gate } from './gate.ts'
 import type { SessionContext } from './link.ts'
@@ -15,6 +16,7 @@ import type { ProxyConfig } from './options.ts'
 import type { NodeMap } from './rewrite.ts'
 import { Session } from './session.ts'
 import { isCaptured, TopicIds } from './topics.ts'
+import type { Upstream } from './upstream.ts'
 import { connectUpstream } from './upstream.ts'
 
 /** How long owed responses are waited for at shutdown, or when a broker has left. */
@@ -30,6 +32,7 @@ export class KafkaProxy implements RunningSource, NodeMap {
   readonly #listeners = new Map<number, Promise<net.Server>>()
   readonly #brokers = new Map<number, Address>()
   readonly #departures: Departures
+  readonly #firstAnswers = new FirstAnswers()
   /** With the node id of the listener that each came to. */
   readonly #sessions = new Map<Session, number>()
   /** Brokers that have no listener, which has been said. */
@@ -200,13 +203,14 @@ export class KafkaProxy implements RunningSource, NodeMap {
   async #accept(client: Client, nodeId: number): Promise<void> {
     const { figures } = this.#context
     try {
-      const broker = await this.#connectUpstream(nodeId)
+      const { socket: broker, address } = await this.#connectUpstream(nodeId)
       if (client.socket.destroyed || this.#stopping) {
         client.socket.destroy()
         broker.destroy()
         return
       }
       const session = new Session(client, broker, { ...this.#context, nodeId, budget: this.#budget.of(nodeId) })
+      this.#firstAnswers.watch(client.socket, broker, address)
       this.#sessions.set(session, nodeId)
       session.closed.then(() => this.#sessions.delete(session))
     } catch (error) {
@@ -217,11 +221,11 @@ export class KafkaProxy implements RunningSource, NodeMap {
     }
   }
 
-  async #connectUpstream(nodeId: number): Promise<net.Socket> {
+  async #connectUpstream(nodeId: number): Promise<Upstream> {
     const { cluster, tls } = this.#source
     const candidates = this.#candidates(nodeId)
     try {
-      return await connectUpstream(candidates, tls)
+      return await connectUpstream(candidates, tls, this.#firstAnswers)
     } catch (error) {
       // It may have moved, and no client has asked where it is since.
       const named = await cluster.refresh([]).then(
@@ -235,14 +239,20 @@ export class KafkaProxy implements RunningSource, NodeMap {
         candidates.every(one => one.host !== host || one.port !== port)
       )
       if (moved.length === 0) throw error
-      return await connectUpstream(moved, tls)
+      return await connectUpstream(moved, tls, this.#firstAnswers)
     }
   }
 
-  /** Where a broker is; for bootstrap all that the cluster names now, which speak Kafka, before those that were configured. */
+  /**
+   * Where a broker is; for bootstrap all that the cluster names now, which speak Kafka, before those that were configured, and last
+   * those that keep others waiting.
+   */
   #candidates(nodeId: number): readonly Address[] {
     const { cluster, bootstrap } = this.#source
-    if (nodeId < 0) return [...cluster.brokers.values().filter(({ host }) => host !== ''), ...bootstrap]
+    if (nodeId < 0) {
+      const named = cluster.brokers.values().filter(({ host }) => host !== '')
+      return this.#firstAnswers.order([...named, ...bootstrap])
+    }
     const known = this.#brokers.get(nodeId)
     return known === undefined ? [] : [known]
   }

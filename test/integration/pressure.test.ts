@@ -71,6 +71,19 @@ describeWith(['kafka-own', 'kcat'], 'one of three brokers that does nothing', ()
     }
   })
 
+  test.each([1, 2, 3])('clients that come to the bootstrap listener get in while broker %i is frozen', async node => {
+    // There is a topic of which this client's metadata does not tell the id, so that the worker asks the cluster beside it.
+    await send(worker.bootstrap, 'known', [[{ value: 'to all' }]])
+    await cluster().freeze(node)
+    try {
+      const impatient = ['-X', 'socket.timeout.ms=2000', '-X', 'api.version.request.timeout.ms=2000']
+      const shown = await kcat(['-L', '-b', worker.bootstrap, '-m', '20', ...impatient])
+      expect(shown.toString()).toContain('3 brokers:')
+    } finally {
+      await cluster().thaw(node)
+    }
+  })
+
   test('what a leader has appended, and says was not replicated in time, is archived, once', async () => {
     const topic = 'replicated'
     const replicaAssignment = [{ partition: 0, replicas: [1, 2, 3] }]

@@ -103,6 +103,7 @@ export interface Harness {
   readonly proxy: KafkaProxy
   /** Where the broker's clients connect. */
   readonly port: number
+  readonly bootstrapPort: number
   readonly logs: readonly LogLine[]
   /** What the proxy counts, in Prometheus' text format. */
   metrics(): Promise<string>
@@ -118,8 +119,8 @@ export interface Harness {
   connectWith(...frames: Buffer[]): End
   /** The broker's end of the next connection. */
   accepted(): Promise<End>
-  /** A metadata answer of the cluster, which names these brokers; all of them are the scripted one. */
-  named(...nodeIds: number[]): void
+  /** A metadata answer of the cluster, which names these brokers; all of them are the scripted one, but where an address is given. */
+  named(...nodes: (number | readonly [id: number, at: Address])[]): void
   /** Has nothing be found out about topics until the function that it returns is called. */
   holdMetadata(): () => void
   /** How many connections have come to the broker that nobody asked for yet. */
@@ -187,6 +188,7 @@ export async function startHarness({
   const harness: Harness = {
     proxy,
     port: ports + 1,
+    bootstrapPort: ports,
     logs,
     metrics: () => registry.text(),
     metric: async (name, labels = '') => {
@@ -238,8 +240,8 @@ function clusterOf(address: Address): { cluster: Cluster } & Pick<Harness, 'name
     },
     epochs: new LeaderEpochs()
   }
-  const named = (...nodeIds: number[]) => {
-    brokers = new Map(nodeIds.map(id => [id, address]))
+  const named: Harness['named'] = (...nodes) => {
+    brokers = new Map(nodes.map(node => (typeof node === 'number' ? [node, address] : node)))
     for (const watcher of watchers) watcher(brokers)
   }
   const holdMetadata = () => {

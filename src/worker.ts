@@ -13,7 +13,6 @@ import type { RunningSource } from './connect/connector.ts'
 import { dataFolders } from './data-folders.ts'
 import { messageOf } from './errors.ts'
 import { formatAddress } from './kafka/address.ts'
-import { Admin } from './kafka/admin.ts'
 import { Cluster } from './kafka/cluster.ts'
 import type { Security } from './kafka/security.ts'
 import { Pipeline } from './pipeline/pipeline.ts'
@@ -33,6 +32,9 @@ import { UpstreamWatch } from './server/upstream-watch.ts'
 import { logRecovery } from './wal/recovery-report.ts'
 import type { WalHealth } from './wal/wal.ts'
 import { Wal } from './wal/wal.ts'
+
+/** A partition whose leader does not answer is asked for again after a while: sealing it must not keep others waiting for long. */
+const RETRY_FOR_MS = 2_000
 
 /** At shutdown, how long what was captured may take to be archived; what takes longer stays in the WAL. */
 const DRAIN_ARCHIVE_MS = 10_000
@@ -67,7 +69,7 @@ export async function startWorker(
   const embeddedBroker = worker['bootstrap.servers'] ? null : opened.use(await openBroker(worker, logger))
   const bootstrap = upstreamOf(worker)
   logReloads(security, logger)
-  const cluster = opened.use(new Cluster(bootstrap, security))
+  const cluster = opened.use(new Cluster(bootstrap, security, { retryForMs: RETRY_FOR_MS }))
   const clusterId = await cluster.clusterId()
   const store = await sink.connector.open(sink.values)
   const archive = opened.use(new Archive(store, Catalog.open(folders.catalog, store.url)))
@@ -82,7 +84,7 @@ export async function startWorker(
     builder,
     archive,
     warm,
-    broker: new BrokerLog(cluster, new Admin(bootstrap, security)),
+    broker: new BrokerLog(cluster),
     logger,
     directory: folders.building,
     segmentBytes: worker['segment.bytes'],

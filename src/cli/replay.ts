@@ -110,7 +110,7 @@ async function runReplay(flags: ReplayFlags): Promise<void> {
   using cluster = new Cluster(bootstrap, security)
   const admin = new Admin(bootstrap, security)
   const topic = flags['to-topic'] ?? flags.topic
-  const existing = await inspectTopic(cluster, admin, topic)
+  const existing = await inspectTopic(cluster, topic)
   if (existing !== null) {
     checkTarget(plan, topic, existing, { append: flags.append, acceptNewTimestamps: flags['accept-new-timestamps'] })
   }

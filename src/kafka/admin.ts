@@ -1,4 +1,4 @@
-// A thin wrapper of kafkajs for what is asked rarely: topic settings and topic creation.
+// A thin wrapper of kafkajs for what is asked rarely: topic creation.
 import type { Admin as KafkaAdmin, KafkaConfig } from 'kafkajs'
 import kafkajs from 'kafkajs'
 import { isMillraceError, MillraceError, messageOf } from '../errors.ts'
@@ -9,38 +9,7 @@ import { kafkajsMechanism } from './kafkajs-sasl.ts'
 import type { Security } from './security.ts'
 import { PLAINTEXT } from './security.ts'
 
-// Node finds only some names of this CommonJS package by itself; ConfigResourceTypes is not among them.
-const { ConfigResourceTypes, Kafka, logLevel } = kafkajs
-
-export interface TopicSettings {
-  readonly timestampType: 'CreateTime' | 'LogAppendTime'
-  /** `producer`, or the codec to which the broker recompresses. */
-  readonly compressionType: string
-  /** `delete`, `compact` or both. */
-  readonly cleanupPolicy: readonly string[]
-  /** Milliseconds after which records are deleted; infinite where they are not. */
-  readonly retentionMs: number
-  /** Bytes of a partition beyond which its oldest records are deleted; infinite where they are not. */
-  readonly retentionBytes: number
-  /** How far back and ahead of the broker's clock a timestamp may lie, in milliseconds. */
-  readonly timestampBeforeMaxMs: number
-  readonly timestampAfterMaxMs: number
-}
-
-const settingNames = [
-  'message.timestamp.type',
-  'compression.type',
-  'cleanup.policy',
-  'retention.ms',
-  'retention.bytes',
-  'message.timestamp.before.max.ms',
-  'message.timestamp.after.max.ms'
-] as const
-
-/** A limit as a number: infinite for -1 and for one that the broker does not know. */
-function limit(value: string | undefined): number {
-  return value === undefined || Number(value) < 0 ? Number.POSITIVE_INFINITY : Number(value)
-}
+const { Kafka, logLevel } = kafkajs
 
 /** kafkajs' ten seconds would have it authenticate with each request where sessions are shorter, which brokers refuse. */
 const REAUTHENTICATE_BEFORE_MS = 1_000
@@ -52,26 +21,6 @@ export class Admin {
   constructor(bootstrap: readonly Address[], { tls, sasl }: Security = PLAINTEXT) {
     this.#bootstrap = bootstrap
     this.#security = { ...(tls && { ssl: tls }), ...(sasl && { sasl: kafkajsMechanism(sasl) }) }
-  }
-
-  /** The settings of a topic that decide what becomes of batches that are sent to it. Throws BROKER_ERROR. */
-  async topicSettings(topic: string): Promise<TopicSettings> {
-    const answer = await this.#with('DescribeConfigs', admin =>
-      admin.describeConfigs({
-        includeSynonyms: false,
-        resources: [{ type: ConfigResourceTypes.TOPIC, name: topic, configNames: [...settingNames] }]
-      })
-    )
-    const values = new Map(answer.resources[0]?.configEntries.map(entry => [entry.configName, entry.configValue]))
-    return {
-      timestampType: values.get('message.timestamp.type') === 'LogAppendTime' ? 'LogAppendTime' : 'CreateTime',
-      compressionType: values.get('compression.type') ?? 'producer',
-      cleanupPolicy: (values.get('cleanup.policy') ?? 'delete').split(','),
-      retentionMs: limit(values.get('retention.ms')),
-      retentionBytes: limit(values.get('retention.bytes')),
-      timestampBeforeMaxMs: limit(values.get('message.timestamp.before.max.ms')),
-      timestampAfterMaxMs: limit(values.get('message.timestamp.after.max.ms'))
-    }
   }
 
   /** Creates a topic; false if it is there already. Throws BROKER_ERROR. */

@@ -1,15 +1,21 @@
 // A raw client of one cluster: finds the leader of a partition and sends it ListOffsets, Fetch and Produce as they are.
 import { isMillraceError, MillraceError } from '../errors.ts'
 import type { Address } from './address.ts'
-import type { Api, ResponseOf } from './api.ts'
+import type { Api } from './api.ts'
 import { BrokerConnections } from './broker-connections.ts'
 import type { Connection } from './connection.ts'
 import { KafkaError, kafkaErrorName, rightsHint } from './kafka-errors.ts'
 import { LeaderEpochs } from './leader-epochs.ts'
+import { askOffsets } from './list-offsets.ts'
+import type { FetchedLog } from './log-fetches.ts'
+import { LogFetches } from './log-fetches.ts'
 import { fetch, initProducerId, listOffsets, metadata, offsetForLeaderEpoch, produce } from './messages.ts'
+import { describeConfigs } from './messages-admin.ts'
 import { RETRY_FOR_MS, retrying } from './retrying.ts'
 import type { Security } from './security.ts'
 import { PLAINTEXT } from './security.ts'
+import type { TopicSettings } from './topic-settings.ts'
+import { settingsOf, settingsQuestion } from './topic-settings.ts'
 
 export interface TopicMetadata {
   readonly name: string
@@ -26,13 +32,6 @@ export interface TopicPartition {
   readonly topicId?: string
 }
 
-export interface FetchedLog {
-  /** Whole batches as the broker's log has them, perhaps with an incomplete one at the end. */
-  readonly records: Buffer
-  readonly highWatermark: number
-  readonly logStartOffset: number
-}
-
 /** Timestamps that ListOffsets takes for positions. */
 export const LATEST = -1
 export const EARLIEST = -2
@@ -46,16 +45,23 @@ export class Cluster implements Disposable {
   /** What metadata has told, here and to whoever else adds to it. */
   readonly epochs = new LeaderEpochs()
   readonly #bootstrap: readonly Address[]
+  readonly #retryForMs: number
   readonly #connections: BrokerConnections
+  /** Others, since a broker mutes one that takes more than its quota. */
+  readonly #fetchConnections: BrokerConnections
+  readonly #fetches = new LogFetches()
   readonly #topics = new Map<string, TopicMetadata>()
   readonly #namedAt = new Map<string, number>()
   readonly #watchers = new Set<(brokers: ReadonlyMap<number, Address>) => void>()
   #brokers = new Map<number, Address>()
   #clusterId: string | null = null
 
-  constructor(bootstrap: readonly Address[], security: Security = PLAINTEXT) {
+  /** For `retryForMs`, half a minute unless told, a leader is waited for that may be back by then. */
+  constructor(bootstrap: readonly Address[], security: Security = PLAINTEXT, { retryForMs = RETRY_FOR_MS } = {}) {
     this.#bootstrap = bootstrap
+    this.#retryForMs = retryForMs
     this.#connections = new BrokerConnections(security)
+    this.#fetchConnections = new BrokerConnections(security)
   }
 
   /** The cluster's id. Throws BROKER_UNREACHABLE. */
@@ -98,9 +104,11 @@ export class Cluster implements Disposable {
     const asked = Date.now()
     const question = { topics: topics?.map(name => ({ name })) ?? null, allowAutoTopicCreation: false }
     const answer = await this.#askAny(connection => connection.request(metadata, question))
+    const clusterId = answer.clusterId ?? null
+    if (this.#clusterId !== null && clusterId !== this.#clusterId) throw otherCluster(this.#clusterId, clusterId)
+    this.#clusterId = clusterId
     this.#brokers = new Map(answer.brokers.map(b => [b.nodeId, { host: b.host, port: b.port }]))
     for (const watcher of this.#watchers) watcher(this.#brokers)
-    this.#clusterId = answer.clusterId ?? null
     const seen: TopicMetadata[] = []
     for (const topic of answer.topics) {
       if (topic.name === null) continue
@@ -123,14 +131,27 @@ export class Cluster implements Disposable {
     return seen
   }
 
-  /** Whether any broker that answers has the topic of this id: one that lags behind may not have heard of it. */
+  /**
+   * Whether any broker has the topic of this id: one that lags behind may not have heard of it, so what most of them say counts.
+   * Throws BROKER_UNREACHABLE where no more than half of them answer.
+   */
   async knows({ topic, topicId }: Required<Pick<TopicPartition, 'topic' | 'topicId'>>): Promise<boolean> {
     const question = { topics: [{ name: topic }], allowAutoTopicCreation: false }
     const asked = [...this.#brokers.values()].map(async address => {
       const { topics } = await (await this.#connections.to(address)).request(metadata, question)
       return topics.some(found => found.errorCode === KafkaError.NONE && found.topicId === topicId)
     })
-    return (await Promise.allSettled(asked)).some(answer => answer.status === 'fulfilled' && answer.value)
+    const answers = (await Promise.allSettled(asked)).filter(answer => answer.status === 'fulfilled')
+    if (answers.some(({ value }) => value)) return true
+    if (2 * answers.length > asked.length) return false
+    const what = `${answers.length} of ${asked.length} brokers say whether they have topic ${topic}`
+    throw new MillraceError('BROKER_UNREACHABLE', what, { retriable: true })
+  }
+
+  /** Any broker knows them, also where nobody leads a partition. Throws BROKER_ERROR, BROKER_UNREACHABLE. */
+  async topicSettings(topic: string): Promise<TopicSettings> {
+    const question = settingsQuestion(topic)
+    return settingsOf(topic, await this.#askAny(connection => connection.request(describeConfigs, question)))
   }
 
   /**
@@ -158,31 +179,21 @@ export class Cluster implements Disposable {
    */
   async listOffsets(partitions: readonly TopicPartition[], timestamp: number): Promise<(number | undefined)[]> {
     const found = new Map<string, number>()
-    const name = ({ topic, partition }: TopicPartition): string => `${topic}/${partition}`
     const byLeader = Map.groupBy(partitions, at => this.#topics.get(at.topic)?.leaders.get(at.partition))
-    const ask = async (address: Address, of: readonly TopicPartition[]): Promise<void> => {
-      const topics = [...Map.groupBy(of, ({ topic }) => topic)].map(([topic, its]) => ({
-        name: topic,
-        partitions: its.map(({ partition }) => ({ partitionIndex: partition, timestamp }))
-      }))
-      const connection = await this.#connections.to(address)
-      const answer = await connection.request(listOffsets, { isolationLevel: 0, topics, timeoutMs: RETRY_FOR_MS })
-      for (const { name: topic, partitions: answered } of answer.topics) {
-        for (const { partitionIndex: partition, errorCode, offset = -1 } of answered) {
-          if (errorCode === KafkaError.NONE && offset >= 0) found.set(name({ topic, partition }), offset)
-        }
-      }
-    }
     await Promise.all(
       [...byLeader].map(async ([leader, of]) => {
         const address = leader === undefined ? undefined : this.#brokers.get(leader)
         if (address === undefined) return
-        await ask(address, of).catch(error => {
+        try {
+          const connection = await this.#connections.to(address)
+          const offsets = await askOffsets(connection, of, { timestamp, timeoutMs: RETRY_FOR_MS })
+          for (const [place, offset] of offsets) found.set(place, offset)
+        } catch (error) {
           if (!isMillraceError(error, 'BROKER_UNREACHABLE')) throw error
-        })
+        }
       })
     )
-    return partitions.map(at => found.get(name(at)))
+    return partitions.map(({ topic, partition }) => found.get(`${topic}/${partition}`))
   }
 
   /**
@@ -204,7 +215,7 @@ export class Cluster implements Disposable {
 
   /**
    * Reads the log from `offset` on, uncommitted transactions and control batches included, without waiting for more.
-   * Throws BROKER_ERROR, with OFFSET_OUT_OF_RANGE among its messages' names.
+   * Throws BROKER_ERROR, with OFFSET_OUT_OF_RANGE among its messages' names, and Throttled.
    */
   async fetchLog(at: TopicPartition, offset: number, maxBytes = FETCH_BYTES): Promise<FetchedLog> {
     const answer = await this.#atLeader(
@@ -212,29 +223,13 @@ export class Cluster implements Disposable {
       fetch,
       async connection => {
         const topicId = at.topicId ?? (await this.topic(at.topic)).topicId
-        return connection.request(fetch, {
-          maxWaitMs: 0,
-          minBytes: 0,
-          maxBytes,
-          isolationLevel: 0,
-          sessionId: 0,
-          sessionEpoch: -1,
-          topics: [
-            {
-              topic: at.topic,
-              topicId,
-              partitions: [{ partition: at.partition, fetchOffset: offset, partitionMaxBytes: maxBytes }]
-            }
-          ]
-        })
+        return this.#fetches.ask(connection, { ...at, topicId, offset, maxBytes })
       },
-      response => response.responses[0]?.partitions[0]
+      found => found,
+      this.#fetchConnections
     )
-    return {
-      records: answer.records ?? Buffer.alloc(0),
-      highWatermark: answer.highWatermark,
-      logStartOffset: answer.logStartOffset ?? -1
-    }
+    const { records, highWatermark = -1, logStartOffset = -1 } = answer
+    return { records: records ?? Buffer.alloc(0), highWatermark, logStartOffset }
   }
 
   /** Appends one raw batch with acks=all and gives its base offset. Safe to repeat only with an idempotent producer's batch. */
@@ -267,26 +262,36 @@ export class Cluster implements Disposable {
 
   [Symbol.dispose](): void {
     this.#connections[Symbol.dispose]()
+    this.#fetchConnections[Symbol.dispose]()
   }
 
   /** Sends to the partition's leader; moves with it, and tries again while Kafka says that this may help. */
-  async #atLeader<A extends Api, P extends { errorCode: number }>(
+  async #atLeader<R, P extends { errorCode: number }>(
     { topic, partition }: TopicPartition,
-    api: A,
-    send: (connection: Connection) => Promise<ResponseOf<A>>,
-    pick: (response: ResponseOf<A>) => P | undefined
+    api: Api,
+    send: (connection: Connection) => Promise<R>,
+    pick: (response: R) => P | undefined,
+    connections = this.#connections
   ): Promise<P> {
-    return retrying(`${api.name} of ${topic}-${partition}`, async attempt => {
+    const ask = async (attempt: number) => {
       if (attempt > 0) await this.refresh([topic])
       const leader = (await this.topic(topic)).leaders.get(partition)
       const address = leader === undefined ? undefined : this.#brokers.get(leader)
       if (address === undefined) return { errorCode: KafkaError.LEADER_NOT_AVAILABLE }
-      const found = pick(await send(await this.#connections.to(address)))
+      const found = pick(await send(await connections.to(address)))
       return found ? { errorCode: found.errorCode, value: found } : { errorCode: KafkaError.UNKNOWN_SERVER_ERROR }
-    })
+    }
+    return retrying(`${api.name} of ${topic}-${partition}`, ask, this.#retryForMs)
   }
 
   #askAny<T>(ask: (connection: Connection) => T | Promise<T>): Promise<T> {
     return this.#connections.askAny([...this.#bootstrap, ...this.#brokers.values()], ask)
   }
+}
+
+function otherCluster(known: string, found: string | null): MillraceError {
+  return new MillraceError('BROKER_ERROR', `the brokers are of the cluster ${found} now, not of ${known} as before`, {
+    hint: 'An address leads elsewhere. To go on with the other cluster, restart with a data folder of its own.',
+    retriable: true
+  })
 }

@@ -13,11 +13,15 @@ export interface Attempt<T> {
 }
 
 /**
- * Repeats what Kafka calls retriable, and broken connections, for half a minute with a growing pause. `what` stands in the error's
- * message. Throws BROKER_ERROR, BROKER_UNREACHABLE.
+ * Repeats what Kafka calls retriable, and broken connections, for half a minute unless told, with a growing pause. `what` stands in
+ * the error's message. Throws BROKER_ERROR, BROKER_UNREACHABLE.
  */
-export async function retrying<T>(what: string, send: (attempt: number) => Promise<Attempt<T>>): Promise<T> {
-  const end = Date.now() + RETRY_FOR_MS
+export async function retrying<T>(
+  what: string,
+  send: (attempt: number) => Promise<Attempt<T>>,
+  forMs = RETRY_FOR_MS
+): Promise<T> {
+  const end = Date.now() + forMs
   for (let attempt = 0; ; attempt++) {
     let failure: MillraceError
     try {

@@ -5,6 +5,7 @@ import type { Logger } from 'pino'
 import { before } from '../deadline.ts'
 import type { MillraceError } from '../errors.ts'
 import { messageOf } from '../errors.ts'
+import { Throttled } from '../kafka/log-fetches.ts'
 import type { GapFinder } from '../sealing/gap-finder.ts'
 import type { Sealer, SealStep } from '../sealing/sealer.ts'
 import type { CapturedBatch } from '../wal/messages.ts'
@@ -127,6 +128,10 @@ export class Pipeline implements AsyncDisposable {
       // Nothing could be sealed yet, most likely because the high watermark lags: not to be asked again at once.
       if (!progressed) this.#failures.set(id, { count: 0, until: Date.now() + FIRST_BACKOFF_MS })
     } catch (error) {
+      if (error instanceof Throttled) {
+        this.#failures.set(id, { count: 0, until: Date.now() + error.forMs })
+        return
+      }
       this.#postpone(id)
       this.#options.logger.error(
         { err: error, stream: key },
@@ -164,7 +169,7 @@ export class Pipeline implements AsyncDisposable {
       else this.#causes.set(id, `the high watermark is not past what was captured from offset ${step.end} on`)
       return step
     } catch (error) {
-      this.#sealingFailures += 1
+      if (!(error instanceof Throttled)) this.#sealingFailures += 1
       this.#causes.set(id, messageOf(error))
       throw error
     }

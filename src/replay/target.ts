@@ -1,9 +1,10 @@
 // The topic that a replay goes to: what is refused because it would do harm, and how one that is not there is made.
 import { setTimeout as delay } from 'node:timers/promises'
 import { MillraceError } from '../errors.ts'
-import type { Admin, TopicSettings } from '../kafka/admin.ts'
+import type { Admin } from '../kafka/admin.ts'
 import type { Cluster } from '../kafka/cluster.ts'
 import { EARLIEST, LATEST } from '../kafka/cluster.ts'
+import type { TopicSettings } from '../kafka/topic-settings.ts'
 import type { ReplayPlan } from './plan.ts'
 
 /** A topic that is there. */
@@ -41,7 +42,7 @@ export const restoredTopicSettings = {
 } as const satisfies Record<string, string>
 
 /** What there is of a topic; null if it does not exist. Throws BROKER_ERROR, BROKER_UNREACHABLE. */
-export async function inspectTopic(cluster: Cluster, admin: Admin, topic: string): Promise<ExistingTopic | null> {
+export async function inspectTopic(cluster: Cluster, topic: string): Promise<ExistingTopic | null> {
   const [found] = await cluster.refresh([topic])
   if (found === undefined) return null
   let isEmpty = true
@@ -53,7 +54,7 @@ export async function inspectTopic(cluster: Cluster, admin: Admin, topic: string
     clusterId: await cluster.clusterId(),
     topicId: found.topicId,
     partitionCount: found.leaders.size,
-    settings: await admin.topicSettings(topic),
+    settings: await cluster.topicSettings(topic),
     isEmpty
   }
 }

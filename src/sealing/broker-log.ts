@@ -1,6 +1,5 @@
 // The broker's side of sealing: how far its log is safe, whether it stores what it was sent, and what was not captured.
 import { MillraceError } from '../errors.ts'
-import type { Admin } from '../kafka/admin.ts'
 import type { CanonicalBatch } from '../kafka/batch.ts'
 import { batchesOf } from '../kafka/batch.ts'
 import type { Cluster } from '../kafka/cluster.ts'
@@ -47,21 +46,30 @@ const GONE: LogState = { exists: false, start: 0, end: Number.MAX_SAFE_INTEGER, 
 
 export class BrokerLog {
   readonly #cluster: Cluster
-  readonly #admin: Admin
   /** By stream: since when the cluster says that it does not know the topic. */
   readonly #missingSince = new Map<string, number>()
   readonly #rewriting = new Map<string, Rewriting & { readonly askedAt: number }>()
 
-  constructor(cluster: Cluster, admin: Admin) {
+  constructor(cluster: Cluster) {
     this.#cluster = cluster
-    this.#admin = admin
   }
 
   /** The state of a partition's log. Throws BROKER_ERROR, BROKER_UNREACHABLE. */
   async state(stream: StreamKey): Promise<LogState> {
+    const clusterId = await this.#cluster.clusterId()
+    if (stream.clusterId !== clusterId) {
+      const what = `${stream.topic}-${stream.partition} was captured from the cluster ${stream.clusterId}, this is ${clusterId}`
+      const hint = 'What waits of it is archived when a worker runs with this data folder before that cluster again.'
+      throw new MillraceError('BROKER_ERROR', what, { hint, retriable: true })
+    }
     const [found] = await this.#cluster.refresh([stream.topic])
     if (found?.topicId !== stream.topicId) return await this.#gone(stream)
     this.#missingSince.delete(streamId(stream))
+    // To ask nobody, again and again, would keep all other partitions waiting for half a minute.
+    if ((found.leaders.get(stream.partition) ?? -1) < 0) {
+      const what = `${stream.topic}-${stream.partition} has no leader`
+      throw new MillraceError('BROKER_ERROR', what, { hint: 'Is the broker up that leads it?', retriable: true })
+    }
     return {
       exists: true,
       start: await this.#cluster.listOffset(stream, EARLIEST),
@@ -89,7 +97,7 @@ export class BrokerLog {
     if (!exists) return known ?? neverRewritten
     if (known !== undefined && known.askedAt > asOf) return known
     const askedAt = Date.now()
-    const { timestampType, compressionType } = await this.#admin.topicSettings(topic)
+    const { timestampType, compressionType } = await this.#cluster.topicSettings(topic)
     const rewrites = timestampType === 'LogAppendTime' || compressionType !== 'producer'
     const rewroteUntil = known?.rewrites ? Date.now() : (known?.rewroteUntil ?? 0)
     const answer = { askedAt, rewrites, rewroteUntil }

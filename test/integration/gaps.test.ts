@@ -1,8 +1,10 @@
 // What never passed through the proxy, or was not acknowledged: the archive has it all the same, byte for byte, and says of
 // what the broker no longer has that it is missing, and why.
+import { randomBytes } from 'node:crypto'
 import { readdir, rm } from 'node:fs/promises'
 import { afterEach, expect, test } from 'vitest'
 import { manifests } from '../support/archived.ts'
+import { kafkaTool } from '../support/kafka-tools.ts'
 import type { Worker, WorkerOptions } from '../support/millrace.ts'
 import { startMillrace } from '../support/millrace.ts'
 import { describeWith, useKafka } from '../support/servers.ts'
@@ -89,6 +91,36 @@ describeWith(needs, 'what is not captured', () => {
     expect(segment).toMatchObject({ baseOffset: 0, firstBatchOffset: first, nextOffset: 12, gaps })
     if (backfill === 'earliest') await expectBrokersLog(worker, topic)
     await expectClean(worker, topic)
+  })
+
+  test('what the quota of the worker does not allow now is archived later', { timeout: 120_000 }, async () => {
+    const { bootstrap } = useKafka()
+    const topic = await createTopic(bootstrap)
+    const alter = (...change: string[]) =>
+      kafkaTool('kafka.admin.ConfigCommand', [
+        ...[
+          '--bootstrap-server',
+          bootstrap,
+          '--alter',
+          ...change,
+          '--entity-type',
+          'clients',
+          '--entity-name',
+          'millrace'
+        ]
+      ])
+    await alter('--add-config', 'consumer_byte_rate=100000')
+    try {
+      for (let i = 0; i < 2; i++) await send(bootstrap, topic, [[{ value: randomBytes(700_000) }]])
+      const worker = await start({ proxy: { topics: topic, backfill: 'earliest' } })
+      await flush(worker, topic)
+      await expectBrokersLog(worker, topic)
+      const [first, ...more] = await manifests(archiveFolder(worker), topic, 0)
+      expect([first?.nextOffset, more]).toEqual([2, []])
+      expect(await worker.logs()).not.toContain('sealing failed')
+    } finally {
+      await alter('--delete-config', 'consumer_byte_rate')
+    }
   })
 
   test('what the broker has deleted is a gap', async () => {

@@ -170,7 +170,7 @@ describeKafka('replay', () => {
     ])
     expect(await consume(target, 53)).toEqual(await consume(source, 53))
     expect([await endOf(target, 0), await endOf(target, 1), await endOf(target, 2)]).toEqual([40, 3, 10])
-    expect(await admin.topicSettings(target)).toMatchObject({ retentionMs: Number.POSITIVE_INFINITY })
+    expect(await cluster.topicSettings(target)).toMatchObject({ retentionMs: Number.POSITIVE_INFINITY })
     // Not only equal: but for the producer, each batch is the very same bytes, in the codec in which it came.
     const recordsOf = async (topic: string) => (await logOf(topic, 0)).map(batch => batch.toWire().subarray(57))
     expect(await recordsOf(target)).toEqual(await recordsOf(source))

@@ -72,7 +72,7 @@ describeWith(['kafka-own', 'kafka-files'], 'a cluster that checks rights', () =>
 
   test.for<[string, Right[], RegExp]>([
     ['Read', ['DESCRIBE', 'DESCRIBE_CONFIGS'], /Fetch of .*TOPIC_AUTHORIZATION_FAILED/],
-    ['DescribeConfigs', ['DESCRIBE', 'READ'], /DescribeConfigs at .*[Nn]ot authorized/]
+    ['DescribeConfigs', ['DESCRIBE', 'READ'], /DescribeConfigs of .*TOPIC_AUTHORIZATION_FAILED/]
   ])('without %s nothing is archived, and what lacks is said', async ([, rights, what]) => {
     const topic = await topicWith(...rights)
     const { code, stderr } = await worker.command(['flush', '--topic', topic, '--timeout', '2s'])

@@ -154,7 +154,7 @@ describeWith(['kafka-own', 'kafka-tools'], 'a cluster that checks the signature 
       const refused = { code: 'AUTHENTICATION_FAILED', message: expect.stringContaining('invalid_token') }
       await expect(open()).rejects.toMatchObject({ ...refused, hint: expect.stringContaining(told) })
       const admin = new Admin([parseAddress(listenerOf(kafka(), 'SASL'))], clusterSecurity(settings()))
-      await expect(admin.topicSettings('any')).rejects.toMatchObject({
+      await expect(admin.createTopic('any', 1, {})).rejects.toMatchObject({
         ...refused,
         hint: expect.stringContaining(told)
       })

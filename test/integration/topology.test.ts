@@ -2,6 +2,8 @@
 // all of it goes away and comes back; and the proxy that restarts before clients that know nothing but a broker's port.
 import { randomUUID } from 'node:crypto'
 import { afterAll, beforeAll, expect, test } from 'vitest'
+import { parseAddress } from '../../src/kafka/address.ts'
+import { Cluster } from '../../src/kafka/cluster.ts'
 import { underLoad } from '../support/clients/under-load.ts'
 import { kafkaTool } from '../support/kafka-tools.ts'
 import { kcat } from '../support/kcat.ts'
@@ -209,6 +211,36 @@ describeWith(['kafka-own', 'kafka-tools', 'kcat'], 'a cluster that changes', () 
     await send(other.bootstrap, topic, [[{ value: 'by the second' }]])
     await flush(other, topic)
     await expectLeadersLogs(other, cluster(), topic)
+  })
+
+  test('what nobody leads any more keeps nothing else from being archived', timed, async () => {
+    const [lonely, safe] = [await makeTopic([[1], [1], [1]]), await makeTopic([[2, 3]])]
+    // Of the addresses that it was given nothing is left.
+    const [bootstrap] = cluster().bootstrap.split(',')
+    await using other = await startMillrace({
+      bootstrap: bootstrap!,
+      highestNode: joining,
+      worker: { 'segment.ms': '1s' }
+    })
+    using asker = new Cluster(cluster().bootstrap.split(',').map(parseAddress))
+    const sendTo = (topic: string, partition = 0) => send(other.bootstrap, topic, [[{ value: 'x' }]], { partition })
+    await sendTo(safe)
+    await flush(other, safe)
+    for (const partition of [0, 1, 2]) await sendTo(lonely, partition)
+    await cluster().kill(1)
+    try {
+      const leaders = async () => [...(await asker.refresh([lonely]))[0]!.leaders.values()]
+      await until(async () => (await leaders()).every(leader => leader < 0), {
+        what: 'nobody leads it',
+        timeout: 30_000
+      })
+      await sendTo(safe)
+      await flush(other, safe)
+    } finally {
+      await cluster().start(1)
+    }
+    await flush(other, lonely)
+    for (const topic of [lonely, safe]) await expectLeadersLogs(other, cluster(), topic)
   })
 
   /** The proxy's addresses of these brokers, and nothing else, are what a client is told. */

@@ -40,11 +40,36 @@ test('a topic that one of the brokers knows is known, by its id', async () => {
   brokers.push({ nodeId: 99, rack: null, host: '127.0.0.1', port: 1 }) // nobody is there
   using cluster = new Cluster([lagging])
   expect(await cluster.refresh(['orders'])).toEqual([])
+  // One of two may lag behind, and the other not be there to tell.
+  await expect(cluster.knows({ topic: 'orders', topicId })).rejects.toMatchObject({ code: 'BROKER_UNREACHABLE' })
+  await answering(KafkaError.UNKNOWN_TOPIC_OR_PARTITION)
+  await cluster.refresh([])
   expect(await cluster.knows({ topic: 'orders', topicId })).toBe(false)
   await answering(KafkaError.NONE)
   await cluster.refresh([])
   expect(await cluster.knows({ topic: 'orders', topicId })).toBe(true)
   expect(await cluster.knows({ topic: 'orders', topicId: 'AAAAAAAAAAAAAAAAAAAABg' })).toBe(false)
+})
+
+test('brokers that are of another cluster from some time on are not believed', async () => {
+  const brokers: { nodeId: number; rack: null; host: string; port: number }[] = []
+  let clusterId = 'first'
+  const { address } = await serve(frame => {
+    if (frame.readInt16BE(4) === apiVersions.key) return versionsAnswer(frame)
+    const answer = { brokers, clusterId, topics: [] }
+    return responseFrame(metadata, 13, frame.readInt32BE(8), metadata.response.encode(answer, 13))
+  })
+  brokers.push({ nodeId: 1, rack: null, ...address })
+  using cluster = new Cluster([address])
+  expect(await cluster.clusterId()).toBe('first')
+  clusterId = 'second'
+  brokers.length = 0
+  await expect(cluster.refresh(['orders'])).rejects.toMatchObject({
+    code: 'BROKER_ERROR',
+    message: 'the brokers are of the cluster second now, not of first as before',
+    retriable: true
+  })
+  expect([...cluster.brokers]).toEqual([[1, address]])
 })
 
 test('a topic that may not be described is no topic that is gone: the error names the right that is lacking', async () => {

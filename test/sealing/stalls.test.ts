@@ -64,6 +64,7 @@ async function openWorld({ broker }: FakeBroker) {
   return {
     small,
     wal,
+    sealer,
     sealOnce: () => sealer.sealNext(orders, { toHighWatermark: true, begin: 0 }),
     async seal({ seenEnd = 0 } = {}) {
       const options = { toHighWatermark: true, begin: 0, seenEnd }
@@ -92,6 +93,18 @@ test('an archive begins with the batch into which the log’s start was moved', 
   expect(await world.seal()).toMatchObject({ progressed: false, end: 8 })
   expect(await world.archived()).toEqual({ root: 3, end: 8, batches: [3, 6], gaps: [], extras: [] })
   expect(world.wal.streams()).toEqual([])
+})
+
+test('what was captured from another cluster waits for it', async () => {
+  await using world = await openWorld(fakeBroker([batchAt(0, 1)]))
+  const stream = { ...orders, clusterId: 'another' }
+  await world.wal.append([captured(0, { stream }), captured(3, { stream })])
+  await expect(world.sealer.sealNext(stream, { toHighWatermark: true })).rejects.toMatchObject({
+    message: `orders-0 was captured from the cluster another, this is ${orders.clusterId}`,
+    retriable: true
+  })
+  expect((await world.small.archive.walk(stream)).root).toBeNull()
+  expect(world.wal.streams()).toMatchObject([{ key: stream, unreleasedBatches: 2 }])
 })
 
 test('a batch that an election put over the archive’s end is put beside it, and the archive goes on behind', async () => {

@@ -83,11 +83,18 @@ export class Answers {
         else if (passing.length > 0) send(exchange!, [passing], { complete: false })
       },
       end: () => {
-        outbox.came(exchange!, exchange!.produce ? 'produce' : whole ? 'rewritten' : 'passed')
-        if (scanner) return this.#endScanned(exchange!, scanner)
-        if (whole === null) return send(exchange!, [])
-        const frame = whole.length === 1 ? whole[0]! : Buffer.concat(whole)
-        this.#settle(exchange!, frame).catch(error => abort(error))
+        const ended = exchange!
+        const chunks = whole
+        const walked = scanner
+        // Until the next answer, which may be hours away, this would keep the request's bytes.
+        exchange = undefined
+        whole = null
+        scanner = null
+        outbox.came(ended, ended.produce ? 'produce' : chunks ? 'rewritten' : 'passed')
+        if (walked) return this.#endScanned(ended, walked)
+        if (chunks === null) return send(ended, [])
+        const frame = chunks.length === 1 ? chunks[0]! : Buffer.concat(chunks)
+        this.#settle(ended, frame).catch(error => abort(error))
       }
     }
   }

@@ -64,6 +64,14 @@ export async function acceptedBatches(
   return { batches, unnamed }
 }
 
+/** The topics that should have been captured, by what the answer calls them: the broker has something of them in its log now. */
+export function acceptedTopics({ responses }: ProduceOutcome, ids: TopicIds, selection: TopicSelection): string[] {
+  return responses
+    .filter(({ name, topicId }) => isWanted(name ?? ids.knownName(topicId!), selection))
+    .filter(({ partitionResponses }) => partitionResponses.some(isInLog))
+    .map(calledBy)
+}
+
 type TopicOutcome = ProduceOutcome['responses'][number]
 type PartitionOutcome = TopicOutcome['partitionResponses'][number]
 

@@ -43,7 +43,7 @@ export const proxyMetrics = {
   millrace_proxy_reads_paused_total: {
     type: 'counter',
     labels: ['waiting_for'],
-    help: 'How often reading from a connection was paused: from a client, because capture.inflight.bytes are in flight (budget) or the broker takes bytes more slowly (broker) or the client does not take its answers (client); from a broker, because the client takes bytes more slowly (client).'
+    help: 'How often reading from a connection was paused: from a client, because capture.inflight.bytes are in flight (budget) or the broker takes bytes more slowly (broker) or the client does not take its answers or is owed 10,000 (client); from a broker, because the client takes bytes more slowly (client).'
   },
   millrace_proxy_inflight_bytes: {
     type: 'gauge',

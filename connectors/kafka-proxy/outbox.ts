@@ -21,6 +21,9 @@ export interface Exchange {
 /** While a client reads slowly or a response is held, this much of later responses is kept before the broker has to wait. */
 const MAX_BUFFERED = 8 * 1024 * 1024
 
+/** A client that is owed so many answers is not read. More than clients have in flight: a choice, not a measurement. */
+const MAX_OWED = 10_000
+
 interface Owed {
   readonly exchange: Exchange
   ready: Buffer[]
@@ -48,9 +51,14 @@ export class Outbox {
     return this.#owed.length === 0
   }
 
-  /** More than this should not be taken from the broker now, nor be asked by the client. */
+  /** More than this should not be taken from the broker now. */
   get isCongested(): boolean {
     return isBehind(this.#client) || this.#buffered > MAX_BUFFERED
+  }
+
+  /** More than this should not be asked by the client now. */
+  get isFull(): boolean {
+    return this.isCongested || this.#owed.length >= MAX_OWED
   }
 
   /** A request that the proxy answers itself. */
@@ -99,8 +107,10 @@ export class Outbox {
     this.#budget.give(held)
   }
 
+  /** The broker answers the first of those that it owes, and the proxy the last of all. */
   #find(exchange: Exchange): Owed | undefined {
-    return this.#owed.find(one => one.exchange === exchange)
+    const last = this.#owed.at(-1)
+    return last?.exchange === exchange ? last : this.#owed.find(one => one.exchange === exchange)
   }
 
   #flush(): void {

@@ -70,7 +70,7 @@ export class Requests {
   readonly resume = (): void => {
     const { client, broker, outbox } = this.#link
     if (!this.#paused || this.#stalled !== null || this.#ended) return
-    if (isBehind(broker) || outbox.isCongested) return
+    if (isBehind(broker) || outbox.isFull) return
     this.#paused = false
     this.#progress += LEAST_PROGRESS
     client.resume()
@@ -109,8 +109,8 @@ export class Requests {
       this.#stalled = rest
       this.#pause('budget')
     } else if (isBehind(broker)) this.#pause('broker')
-    // Whoever asks on and on and takes no answer would have them pile up here.
-    else if (outbox.isCongested) this.#pause('client')
+    // Whoever asks on and on and takes no answer, or waits for none, would have them pile up here.
+    else if (outbox.isFull) this.#pause('client')
     if (!this.#frames.idle && !this.#ended && this.#progressTimer === null) this.#watchProgress()
   }
 
@@ -168,7 +168,6 @@ export class Requests {
         if (isProduce && !budget.take(size, this.#retry)) return false
         this.#arriving = isProduce ? size : 0
         kept = isProduce ? [] : null
-        memory = []
         forward = !refused && !(isProduce && source.captureFault() !== null)
         return true
       },
@@ -181,6 +180,7 @@ export class Requests {
         this.#progress += LEAST_PROGRESS
         figures.requests.add(key, version)
         const exchange = { key, version, correlationId, sentAt, reserved: this.#arriving, memory }
+        memory = [] // until the next request, which may be hours away, it would be kept
         if (kept !== null) {
           const produce = scanProduceRequest(kept, version)
           this.#endProduce({ ...exchange, produce }, kept, forward)

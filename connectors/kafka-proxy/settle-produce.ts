@@ -6,7 +6,7 @@ import { MillraceError, messageOf } from 'millrace/connect'
 import type { ProduceRequest } from 'millrace/kafka'
 import { messages, responseBodyStart, responseFrame, scanProduceAnswer } from 'millrace/kafka'
 import type { Accepted, ProduceAnswer } from './capture.ts'
-import { acceptedBatches, wantsCapture, withdrawn, withdrawnUnnamed } from './capture.ts'
+import { acceptedBatches, acceptedTopics, wantsCapture, withdrawn, withdrawnUnnamed } from './capture.ts'
 import type { ProxyFigures } from './metrics.ts'
 import type { Exchange } from './outbox.ts'
 import type { NodeMap } from './rewrite.ts'
@@ -66,16 +66,18 @@ export async function settleProduce(
       return unnamed
     }
     const unnamed = await within(capture(), holdMs)
-    if (unnamed.size > 0 && !passes) changed = refuseUnnamed(decoded(frame, version), unnamed, source)
-    figures.produced[changed === null ? 'answered' : 'withdrawn'] += 1
+    if (unnamed.size === 0) figures.produced.answered += 1
+    else if (passes) {
+      letPass([...unnamed.keys()], [...unnamed.values()][0], { source, passed })
+      figures.produced.passed += 1
+    } else {
+      changed = refuseUnnamed(decoded(frame, version), unnamed, source)
+      figures.produced.withdrawn += 1
+    }
   } catch (error) {
     if (passes) {
-      source.logger.debug(
-        { err: error },
-        'batches were accepted by the broker but not captured; they are fetched later'
-      )
+      letPass(acceptedTopics(outcome, ids, selection), error, { source, passed })
       figures.produced.passed += 1
-      notePassed(request, { ids, passed })
     } else {
       source.logger.error(
         { err: error },
@@ -94,12 +96,23 @@ export async function settleProduce(
   return changed === null ? frame : produceFrame(version, frame.readInt32BE(4), changed)
 }
 
-/** Remembers the topics of a request of which nothing is captured; none that nobody knows, of which there is no end. */
+/** Remembers the topics of a request with acks=0; none that nobody knows, of which there is no end. */
 export function notePassed(
   { partitions }: ProduceRequest,
   { ids, passed }: Pick<SettleContext, 'ids' | 'passed'>
 ): void {
   for (const { topic, topicId } of partitions) if (ids.knows(topic ?? topicId!)) passed.add(topic ?? topicId!)
+}
+
+/** Remembers topics of which the broker accepted something, so that they exist; the log tells of each once, requests are many. */
+function letPass(
+  topics: readonly string[],
+  err: unknown,
+  { source: { logger }, passed }: Pick<SettleContext, 'source' | 'passed'>
+): void {
+  const level = topics.every(topic => passed.has(topic)) ? 'debug' : 'warn'
+  logger[level]({ err, topics }, 'batches were accepted by the broker but not captured; they are fetched later')
+  for (const topic of topics) passed.add(topic)
 }
 
 /** What a producer is told of topics that the broker took batches for, and whose name or id nobody can tell. */

@@ -26,6 +26,8 @@ export class TopicIds {
   readonly #cluster: Cluster
   readonly #ids = new Map<string, string>()
   readonly #names = new Map<string, string>()
+  /** The question for all topics that is under way. */
+  #askingAll: Promise<void> | null = null
 
   constructor(cluster: Cluster) {
     this.#cluster = cluster
@@ -68,7 +70,9 @@ export class TopicIds {
   async nameOf(topicId: string): Promise<string> {
     const known = this.#names.get(topicId)
     if (known !== undefined) return known
-    await this.#ask(null)
+    // A question that is under way may be older than the topic; behind it, those that it did not help ask together.
+    if (this.#askingAll) await this.#askingAll.catch(() => {})
+    if (!this.#names.has(topicId)) await this.#askAll()
     return this.#found(this.#names.get(topicId), topicId)
   }
 
@@ -85,6 +89,13 @@ export class TopicIds {
   /** The name of a topic id, if a metadata answer has named it. */
   knownName(topicId: string): string | undefined {
     return this.#names.get(topicId)
+  }
+
+  #askAll(): Promise<void> {
+    this.#askingAll ??= this.#ask(null).finally(() => {
+      this.#askingAll = null
+    })
+    return this.#askingAll
   }
 
   async #ask(names: readonly string[] | null): Promise<void> {

@@ -69,7 +69,7 @@ export class End {
       this.frames.push(rest.subarray(0, frameBytes()))
       rest = rest.subarray(frameBytes())
     }
-    this.#rest = [rest]
+    this.#rest = rest.length > 0 ? [rest] : [] // not the memory of what was taken from it
     this.#needed = frameBytes() - rest.length
   }
 }
@@ -86,6 +86,8 @@ export interface HarnessOptions {
   readonly budget?: number
   /** Options of the connector, by their keys. */
   readonly options?: Readonly<Record<string, string>>
+  /** capture.on.failure, block unless told. */
+  readonly onCaptureFailure?: SourceContext['onCaptureFailure']
   /** The certificate that the broker shows at `localhost`, and what the proxy trusts: with it the broker speaks TLS. */
   readonly brokerTls?: { readonly server: TlsOptions; readonly client: ConnectionOptions }
 }
@@ -123,6 +125,8 @@ export interface Harness {
   named(...nodes: (number | readonly [id: number, at: Address])[]): void
   /** Has nothing be found out about topics until the function that it returns is called. */
   holdMetadata(): () => void
+  /** Has each question about topics fail with this error from now on. */
+  failMetadata(error: Error): void
   /** How many connections have come to the broker that nobody asked for yet. */
   waiting(): number
 }
@@ -134,6 +138,7 @@ export const topicIds = { orders: 'AAECAwQFBgcICQoLDA0ODw', other: 'EBESExQVFhcY
 export async function startHarness({
   budget = 64 * 1024 * 1024,
   options = {},
+  onCaptureFailure = 'block',
   brokerTls
 }: HarnessOptions = {}): Promise<Harness> {
   const upstream: End[] = []
@@ -147,7 +152,7 @@ export async function startHarness({
   const logs: LogLine[] = []
   const ports = await freePortRange(3)
   const registry = new MetricRegistry()
-  const { cluster, named, holdMetadata } = clusterOf(brokerAddress)
+  const { cluster, named, holdMetadata, failMetadata } = clusterOf(brokerAddress)
   const source: SourceContext = {
     name: 'proxy',
     logger: pino({ level: 'debug' }, { write: line => void logs.push(JSON.parse(line)) }),
@@ -163,7 +168,7 @@ export async function startHarness({
       return promise
     },
     captureFault: () => harness.fault,
-    onCaptureFailure: 'block',
+    onCaptureFailure,
     metrics: table => registry.of(table, { connector: 'proxy' })
   }
   const settings = {
@@ -202,6 +207,7 @@ export async function startHarness({
     accepted,
     named,
     holdMetadata,
+    failMetadata,
     waiting: () => upstream.length,
     connect: async () => {
       const client = open()
@@ -222,7 +228,7 @@ export async function startHarness({
 }
 
 /** The cluster that has the broker as node 1, until it is said which ones there are. */
-function clusterOf(address: Address): { cluster: Cluster } & Pick<Harness, 'named' | 'holdMetadata'> {
+function clusterOf(address: Address): { cluster: Cluster } & Pick<Harness, 'named' | 'holdMetadata' | 'failMetadata'> {
   const topics = Object.entries(topicIds).map(
     ([name, topicId]): TopicMetadata => ({ name, topicId, isInternal: false, leaders: new Map([[0, 1]]) })
   )
@@ -249,5 +255,9 @@ function clusterOf(address: Address): { cluster: Cluster } & Pick<Harness, 'name
     held = promise
     return resolve
   }
-  return { cluster: cluster as unknown as Cluster, named, holdMetadata }
+  const failMetadata = (error: Error) => {
+    held = Promise.reject(error)
+    held.catch(() => {})
+  }
+  return { cluster: cluster as unknown as Cluster, named, holdMetadata, failMetadata }
 }

@@ -92,6 +92,26 @@ describe('ids', () => {
     expect(asked).toHaveLength(1)
   })
 
+  test('of many requests at once are asked for together, of those that are newer than the question once more', async () => {
+    const { cluster, asked, topics } = clusterOf({ orders: 'A' })
+    const ids = new TopicIds(cluster)
+    const names = ['A', 'A', 'B', 'B', 'B'].map(id => ids.nameOf(id))
+    topics['bills'] = 'B' // the question for A has been answered without it
+    expect(await Promise.all(names)).toEqual(['orders', 'orders', 'bills', 'bills', 'bills'])
+    expect(asked).toEqual([null, null])
+  })
+
+  test('are asked for again by who only heard that an older question failed', async () => {
+    const { cluster } = clusterOf({ orders: 'A' })
+    const { refresh } = cluster
+    cluster.refresh = () => Promise.reject(new Error('not reached'))
+    const ids = new TopicIds(cluster)
+    const [first, second] = [ids.nameOf('A'), ids.nameOf('A')]
+    cluster.refresh = refresh
+    await expect(first).rejects.toThrow('not reached')
+    expect(await second).toBe('orders')
+  })
+
   test('that nobody knows are an error, and are asked for again', async () => {
     const { cluster, topics } = clusterOf({})
     const ids = new TopicIds(cluster)

@@ -3,11 +3,11 @@ import { once } from 'node:events'
 import net from 'node:net'
 import type { SourceContext } from 'millrace/connect'
 import { MillraceError } from 'millrace/connect'
-import type { Address } from 'millrace/kafka'
 import { formatAddress } from 'millrace/kafka'
 import { Admission } from './admission.ts'
 import type { CutReason, ProxyFigures } from './metrics.ts'
 import type { ProxyConfig } from './options.ts'
+import type { ProxyHeader } from './proxy-header.ts'
 import { readProxyHeader } from './proxy-header.ts'
 import { TlsListener } from './tls-listener.ts'
 import { keepAlive } from './upstream.ts'
@@ -70,7 +70,8 @@ export class Gate implements Disposable {
     if (peer.host === '') return null
     this.#count(raw, this.#admission.connection(peer.host))
     const mode = this.#config['proxy.protocol']
-    const source = (mode === 'off' ? null : await this.#header(raw, mode)) ?? peer
+    const header = mode === 'off' ? undefined : await this.#header(raw, mode)
+    const source = header?.source ?? peer
     this.#count(raw, this.#admission.from(source.host))
     const address = formatAddress(source)
     if (raw.destroyed) return null
@@ -80,7 +81,7 @@ export class Gate implements Disposable {
       socket.on('error', () => socket.destroy())
       return { socket, address }
     } catch (error) {
-      throw new Refused('tls', error, address)
+      throw new Refused('tls', error, address, header?.bytes)
     }
   }
 
@@ -90,8 +91,8 @@ export class Gate implements Disposable {
     else raw.once('close', leave)
   }
 
-  /** The client's address by the PROXY header; null where it tells none, or there is none. */
-  async #header(raw: net.Socket, mode: 'allowed' | 'required'): Promise<Address | null> {
+  /** Takes off the PROXY header; undefined where there is none. */
+  async #header(raw: net.Socket, mode: 'allowed' | 'required'): Promise<ProxyHeader | undefined> {
     const deadline = AbortSignal.timeout(HEADER_TIMEOUT_MS)
     try {
       let data = Buffer.alloc(0)
@@ -104,7 +105,7 @@ export class Gate implements Disposable {
         }
         if (header !== null) {
           if (data.length > 0) raw.unshift(data.subarray(header?.bytes ?? 0))
-          return header?.source ?? null
+          return header
         }
         await once(raw, 'readable', { signal: deadline })
         const more: Buffer | null = raw.read()
@@ -116,9 +117,9 @@ export class Gate implements Disposable {
     }
   }
 
-  #cut(raw: net.Socket, { reason, cause, address }: Refused): void {
+  #cut(raw: net.Socket, { reason, cause, address, headerBytes }: Refused): void {
     // Who has sent nothing is no client, but looks whether the port is open, as probes do every few seconds.
-    if (raw.bytesRead === 0 && reason !== 'limit') return void raw.destroy()
+    if (raw.bytesRead === headerBytes && reason !== 'limit') return void raw.destroy()
     this.#figures.cut[reason] += 1
     // The limits tell of themselves.
     if (reason !== 'limit') {
@@ -132,10 +133,13 @@ export class Gate implements Disposable {
 class Refused extends Error {
   readonly reason: CutReason
   readonly address: string | undefined
+  /** The PROXY header's, which a load balancer sends in front of its own probes too. */
+  readonly headerBytes: number
 
-  constructor(reason: CutReason, cause?: unknown, address?: string) {
+  constructor(reason: CutReason, cause?: unknown, address?: string, headerBytes = 0) {
     super(reason, { cause })
     this.reason = reason
     this.address = address
+    this.headerBytes = headerBytes
   }
 }

@@ -16,13 +16,14 @@ import type { ProxyConfig } from './options.ts'
 import type { NodeMap } from './rewrite.ts'
 import { Session } from './session.ts'
 import { isCaptured, TopicIds } from './topics.ts'
-import type { Upstream } from './upstream.ts'
-import { connectUpstream } from './upstream.ts'
+import type { Dialer, Upstream } from './upstream.ts'
+import { connectUpstream, isAny, isListenedOn } from './upstream.ts'
 
 /** How long owed responses are waited for at shutdown, or when a broker has left. */
 const DRAIN_TIMEOUT_MS = 15_000
 
-export class KafkaProxy implements RunningSource, NodeMap {
+export class KafkaProxy implements RunningSource, NodeMap, Dialer {
+  readonly firstAnswers = new FirstAnswers()
   readonly #config: ProxyConfig
   readonly #source: SourceContext
   readonly #context: Omit<SessionContext, 'budget' | 'nodeId'>
@@ -32,7 +33,6 @@ export class KafkaProxy implements RunningSource, NodeMap {
   readonly #listeners = new Map<number, Promise<net.Server>>()
   readonly #brokers = new Map<number, Address>()
   readonly #departures: Departures
-  readonly #firstAnswers = new FirstAnswers()
   /** With the node id of the listener that each came to. */
   readonly #sessions = new Map<Session, number>()
   /** Brokers that have no listener, which has been said. */
@@ -42,7 +42,7 @@ export class KafkaProxy implements RunningSource, NodeMap {
 
   private constructor(config: ProxyConfig, source: SourceContext) {
     const { host } = config.listen
-    if (config['advertised.host'] === undefined && (host === '0.0.0.0' || host === '::')) {
+    if (config['advertised.host'] === undefined && isAny(host)) {
       throw new MillraceError('CONFIG_INVALID', `advertised.host: is required with listen on ${host}`, {
         hint: 'Clients are told to connect there: it is the name or address by which they reach this machine.'
       })
@@ -79,7 +79,7 @@ export class KafkaProxy implements RunningSource, NodeMap {
       await source.cluster.refresh([])
       const [fault] = (await proxy.#offer(source.cluster.brokers)).values()
       if (fault) throw fault
-      await proxy.#listen(-1, config.listen.port)
+      await proxy.#listen(-1)
       proxy.#unwatch = source.cluster.watchBrokers(brokers => void proxy.#follow(brokers))
     } catch (error) {
       await proxy.stop()
@@ -91,7 +91,7 @@ export class KafkaProxy implements RunningSource, NodeMap {
   get addresses(): Readonly<Record<string, string>> {
     const nodes = [...this.#brokers.keys()].map(id => [`node ${id}`, formatAddress(this.addressOf(id))] as const)
     return {
-      bootstrap: formatAddress({ ...this.addressOf(-1), port: this.#config.listen.port }),
+      bootstrap: formatAddress(this.addressOf(-1)),
       ...Object.fromEntries(nodes)
     }
   }
@@ -109,11 +109,17 @@ export class KafkaProxy implements RunningSource, NodeMap {
     return { host: this.#config['advertised.host'] ?? this.#config.listen.host, port: this.#portOf(nodeId) }
   }
 
+  async isOwn(address: Address): Promise<boolean> {
+    const isOurPort = [-1, ...this.#listeners.keys()].some(nodeId => this.#portOf(nodeId) === address.port)
+    return isOurPort && (await isListenedOn(address.host, this.#config.listen.host))
+  }
+
   async reconcile(brokers: ReadonlyMap<number, Address>): Promise<ReadonlySet<number>> {
     const faults = await this.#offer(brokers)
     for (const [nodeId, err] of faults) {
       // Metadata comes every few seconds; the same trouble is no news.
-      if (!this.#unoffered.has(nodeId)) this.#source.logger.warn({ err }, 'a broker is not offered to clients')
+      const isNews = !this.#unoffered.has(nodeId) && !this.#stopping
+      if (isNews) this.#source.logger.warn({ err }, 'a broker is not offered to clients')
       this.#unoffered.add(nodeId)
     }
     return new Set([...brokers.keys()].filter(nodeId => !faults.has(nodeId)))
@@ -142,7 +148,7 @@ export class KafkaProxy implements RunningSource, NodeMap {
       if (address.host === '') continue // a broker that is known but has no listener for us
       this.#brokers.set(nodeId, address)
       try {
-        await this.#listen(nodeId, this.#portOf(nodeId))
+        await this.#listen(nodeId)
         this.#unoffered.delete(nodeId)
       } catch (error) {
         faults.set(nodeId, error)
@@ -166,13 +172,16 @@ export class KafkaProxy implements RunningSource, NodeMap {
   }
 
   #portOf(nodeId: number): number {
+    if (nodeId < 0) return this.#config.listen.port
     return this.#config['node.ports']?.get(nodeId) ?? this.#config['node.port.base'] + nodeId
   }
 
-  #listen(nodeId: number, port: number): Promise<net.Server> {
+  #listen(nodeId: number): Promise<net.Server> {
     let listening = this.#listeners.get(nodeId)
     if (listening === undefined) {
-      listening = this.#open(nodeId, port)
+      // An answer that is still owed may name a new broker, whose port nobody would close.
+      if (this.#stopping) throw new MillraceError('LISTEN_FAILED', 'the proxy stops')
+      listening = this.#open(nodeId)
       this.#listeners.set(nodeId, listening)
       // A port that was taken may be free at the next try.
       listening.catch(() => this.#listeners.delete(nodeId))
@@ -180,8 +189,9 @@ export class KafkaProxy implements RunningSource, NodeMap {
     return listening
   }
 
-  async #open(nodeId: number, port: number): Promise<net.Server> {
+  async #open(nodeId: number): Promise<net.Server> {
     const { host } = this.#config.listen
+    const port = this.#portOf(nodeId)
     const server = this.#gate.createServer(client => this.#accept(client, nodeId))
     try {
       if (port > 65535) throw new RangeError(`port ${port} does not exist`)
@@ -204,13 +214,15 @@ export class KafkaProxy implements RunningSource, NodeMap {
     const { figures } = this.#context
     try {
       const { socket: broker, address } = await this.#connectUpstream(nodeId)
-      if (client.socket.destroyed || this.#stopping) {
+      // What a client has sent before it closed is read, and only then has it ended.
+      const { destroyed, readableEnded } = client.socket
+      if (destroyed || readableEnded || this.#stopping) {
         client.socket.destroy()
         broker.destroy()
         return
       }
       const session = new Session(client, broker, { ...this.#context, nodeId, budget: this.#budget.of(nodeId) })
-      this.#firstAnswers.watch(client.socket, broker, address)
+      this.firstAnswers.watch(client.socket, broker, address)
       this.#sessions.set(session, nodeId)
       session.closed.then(() => this.#sessions.delete(session))
     } catch (error) {
@@ -225,7 +237,7 @@ export class KafkaProxy implements RunningSource, NodeMap {
     const { cluster, tls } = this.#source
     const candidates = this.#candidates(nodeId)
     try {
-      return await connectUpstream(candidates, tls, this.#firstAnswers)
+      return await connectUpstream(candidates, tls, this)
     } catch (error) {
       // It may have moved, and no client has asked where it is since.
       const named = await cluster.refresh([]).then(
@@ -239,7 +251,7 @@ export class KafkaProxy implements RunningSource, NodeMap {
         candidates.every(one => one.host !== host || one.port !== port)
       )
       if (moved.length === 0) throw error
-      return await connectUpstream(moved, tls, this.#firstAnswers)
+      return await connectUpstream(moved, tls, this)
     }
   }
 
@@ -251,7 +263,7 @@ export class KafkaProxy implements RunningSource, NodeMap {
     const { cluster, bootstrap } = this.#source
     if (nodeId < 0) {
       const named = cluster.brokers.values().filter(({ host }) => host !== '')
-      return this.#firstAnswers.order([...named, ...bootstrap])
+      return this.firstAnswers.order([...named, ...bootstrap])
     }
     const known = this.#brokers.get(nodeId)
     return known === undefined ? [] : [known]

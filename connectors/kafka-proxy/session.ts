@@ -63,10 +63,12 @@ export class Session {
     client.on('end', () => this.#finish())
     client.on('error', () => this.#finish())
     client.on('close', () => this.#finish())
-    client.setTimeout(context.limits.idleMs, () => this.#endIdle())
+    client.on('timeout', () => this.#endIdle())
+    client.setTimeout(context.limits.idleMs)
     broker.on('end', () => this.#brokerGone())
     broker.on('error', error => this.#brokerGone(error))
     broker.on('close', () => this.#brokerGone())
+    broker.on('timeout', () => this.destroy())
     client.resume()
     context.budget.enter()
   }
@@ -113,7 +115,7 @@ export class Session {
     if (this.#client.destroyed) this.#answers.drain() // also one that had only ended until now
     if (this.#closing) return
     this.#closing = true
-    this.#broker.setTimeout(Math.min(ABANDONED_MS, this.#context.limits.idleMs), () => this.destroy())
+    this.#broker.setTimeout(Math.min(ABANDONED_MS, this.#context.limits.idleMs))
     this.#requests.end()
     this.#closeWhenDone()
   }
@@ -127,7 +129,7 @@ export class Session {
     this.#client.end()
     // Ending flushes what was forwarded, acks=0 requests among it; the broker then closes its side.
     this.#broker.end()
-    this.#broker.setTimeout(CLOSE_TIMEOUT_MS, () => this.destroy())
+    this.#broker.setTimeout(CLOSE_TIMEOUT_MS)
     if (this.#broker.destroyed) this.destroy()
   }
 

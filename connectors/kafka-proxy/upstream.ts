@@ -1,17 +1,26 @@
 // The proxy's connections to brokers, one for each client.
+import dns from 'node:dns/promises'
 import { once } from 'node:events'
 import net from 'node:net'
+import os from 'node:os'
 import type { ConnectionOptions } from 'node:tls'
 import tls from 'node:tls'
 import { MillraceError } from 'millrace/connect'
 import type { Address } from 'millrace/kafka'
-import { connectionError } from 'millrace/kafka'
+import { connectionError, formatAddress } from 'millrace/kafka'
 import type { FirstAnswers } from './first-answers.ts'
 
 const CONNECT_TIMEOUT_MS = 10_000
 
 /** A machine that has vanished is noticed: Linux asks after two hours unless told, and then nine times more. */
 export const keepAlive = { keepAlive: true, keepAliveInitialDelay: 60_000 }
+
+/** Who connects. */
+export interface Dialer {
+  readonly firstAnswers: FirstAnswers
+  /** Whether this is where a port of ours is: a connection to it would go round without end. */
+  isOwn(address: Address): Promise<boolean>
+}
 
 export interface Upstream {
   readonly socket: net.Socket
@@ -22,13 +31,17 @@ export interface Upstream {
 export async function connectUpstream(
   candidates: readonly Address[],
   security: ConnectionOptions | undefined,
-  firstAnswers: FirstAnswers
+  dialer: Dialer
 ): Promise<Upstream> {
   let failure: unknown
   for (const address of candidates) {
     const { host, port } = address
+    if (await dialer.isOwn(address)) {
+      failure = roundabout(address)
+      continue
+    }
     const signal = AbortSignal.timeout(CONNECT_TIMEOUT_MS)
-    const connected = firstAnswers.wait(address)
+    const connected = dialer.firstAnswers.wait(address)
     let socket = net.connect({ host, port, noDelay: true, ...keepAlive, allowHalfOpen: true })
     try {
       await once(socket, 'connect', { signal })
@@ -55,4 +68,28 @@ export function upstreamError(
 ): MillraceError {
   // Whether there is SASL is between the client and the broker.
   return connectionError(address, cause, { protocol: security ? 'SSL' : 'PLAINTEXT', tls: security, sasl: undefined })
+}
+
+/** Whether to listen on this is to listen on all addresses that the machine has. */
+export function isAny(listen: string): boolean {
+  return listen === '0.0.0.0' || listen === '::'
+}
+
+/** Whether a name, or an address, leads to where this machine listens. */
+export async function isListenedOn(host: string, listen: string): Promise<boolean> {
+  const addressesOf = (name: string) =>
+    dns.lookup(name, { all: true }).then(
+      found => found.map(({ address }) => address),
+      () => [] // the connection will say it
+    )
+  const interfaces = Object.values(os.networkInterfaces()).flatMap(all => all ?? [])
+  const listening = isAny(listen) ? interfaces.map(({ address }) => address) : await addressesOf(listen)
+  return (await addressesOf(host)).some(address => listening.includes(address))
+}
+
+function roundabout(address: Address): MillraceError {
+  const what = `the broker is said to be at ${formatAddress(address)}, where the proxy is`
+  const hint =
+    "advertised.listeners of a broker are its own addresses, not the proxy's: clients are told those by the proxy."
+  return new MillraceError('BROKER_UNREACHABLE', what, { hint })
 }

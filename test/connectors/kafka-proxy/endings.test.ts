@@ -1,4 +1,5 @@
 // Connections that end in the middle of something: nothing of them stays behind, and what they sent is not lost.
+import { once } from 'node:events'
 import { setImmediate } from 'node:timers/promises'
 import { expect, test } from 'vitest'
 import { MillraceError } from '../../../src/errors.ts'
@@ -7,6 +8,9 @@ import { until } from '../../support/until.ts'
 import { answerProduce, answerTo, produceFrame, read, request } from './frames.ts'
 import type { Harness } from './harness.ts'
 import { startHarness } from './harness.ts'
+import { listener, secure, trusting, useCertificates } from './tls-clients.ts'
+
+const certificates = useCertificates()
 
 const MiB = 1024 * 1024
 const fault = new MillraceError('WAL_FAILED', 'the disk is broken')
@@ -158,3 +162,53 @@ test('what waited for the budget shares its memory with a request before it, whi
   ])
   expect(harness.captures[1]!.batches[0]!.chunks[0]!.length).toBeGreaterThan(100)
 })
+
+/** A broker that speaks TLS, so that a connection to it takes a while. */
+const brokerTls = () => {
+  const { localhost, authority } = certificates()
+  return { server: { key: localhost.key, cert: localhost.chain }, client: { ca: authority.certificate } }
+}
+/** How clients come in. */
+const entrances = {
+  plain: { options: () => ({}), open: async (harness: Harness) => harness.connectWith() },
+  'behind a balancer': {
+    options: () => ({ 'proxy.protocol': 'required' }),
+    open: async (harness: Harness) => harness.connectWith(Buffer.from('PROXY UNKNOWN\r\n'))
+  },
+  'with TLS': {
+    options: () => listener(certificates()),
+    open: async (harness: Harness) => {
+      const end = await secure(harness, trusting(certificates()))
+      await once(end.socket, 'secureConnect')
+      return end
+    }
+  }
+}
+
+test.each(Object.entries(entrances))('a client that closes before its broker is reached, %s', async (_, entrance) => {
+  const harness = await startHarness({ options: entrance.options(), brokerTls: brokerTls() })
+  for (let i = 0; i < 5; i++) {
+    const end = await entrance.open(harness)
+    end.socket.end()
+    await end.end()
+  }
+  await nothingIsLeft(harness)
+  while (harness.waiting() > 0) await (await harness.accepted()).end()
+})
+
+test.each(Object.entries(entrances))(
+  'acks=0 and then the end, before the broker is reached, %s',
+  async (_, entrance) => {
+    const harness = await startHarness({ options: entrance.options(), brokerTls: brokerTls() })
+    for (let i = 0; i < 5; i++) {
+      const end = await entrance.open(harness)
+      const unacknowledged = produceFrame({ acks: 0, correlationId: i })
+      end.send(unacknowledged)
+      end.socket.end()
+      const broker = await harness.accepted()
+      expect(await broker.next()).toEqual(unacknowledged)
+      await broker.end()
+    }
+    await nothingIsLeft(harness)
+  }
+)

@@ -222,7 +222,7 @@ describe('connections.max.idle.ms', () => {
     expect(harness.logs.filter(({ level }) => Number(level) > 20)).toEqual([])
   })
 
-  test('does not end one that waits for its answer', async () => {
+  test('does not end one that waits for its answer, but then when it has asked nothing for so long', async () => {
     const harness = await startHarness({ options })
     const { client, broker } = await harness.connect()
     client.send(ask(1))
@@ -230,6 +230,8 @@ describe('connections.max.idle.ms', () => {
     await muchLater()
     broker.send(answerAsk(asked))
     expect((await client.next()).readInt32BE(4)).toBe(1)
+    await client.end()
+    expect(await cuts(harness, 'idle')).toBe(1)
   })
 
   test('ends one that asks on and on and takes no answers, which pile up nowhere', async () => {

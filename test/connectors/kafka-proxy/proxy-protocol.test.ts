@@ -1,6 +1,8 @@
 // A load balancer in front of the proxy that says who its clients are: what becomes of them, with TLS and without.
+import { once } from 'node:events'
 import { setImmediate } from 'node:timers/promises'
 import { describe, expect, test } from 'vitest'
+import { until } from '../../support/until.ts'
 import type { End, Harness } from './harness.ts'
 import { startHarness } from './harness.ts'
 import { answerAsk, ask, listener, roundTrip, secure, trusting, useCertificates, warned } from './tls-clients.ts'
@@ -62,6 +64,28 @@ describe('proxy.protocol', () => {
         await setImmediate()
       }
       await roundTripOf(plain, end)
+    }
+  })
+
+  test('a balancer that only looks whether the port is open is nothing to talk of, in front of TLS either', async () => {
+    for (const tls of [{}, listener(certificates())] as Record<string, string>[]) {
+      const harness = await startHarness({ options: { ...tls, 'proxy.protocol': 'required' } })
+      for (const bytes of [header, binary, local]) {
+        for (const how of ['end', 'destroySoon', 'resetAndDestroy'] as const) {
+          for (const turns of [0, 1, 20]) {
+            const end = harness.connectWith(bytes)
+            if (turns > 0) await once(end.socket, 'connect')
+            for (let turn = 0; turn < turns; turn++) await setImmediate()
+            end.socket[how]()
+            await end.end()
+          }
+        }
+      }
+      await until(async () => (await harness.metric('millrace_proxy_connections')) === 0, {
+        what: 'no session is left'
+      })
+      expect(harness.logs.filter(({ level }) => Number(level) >= 40)).toEqual([])
+      expect(await harness.metric('millrace_proxy_connections_cut_total', ',reason="tls"')).toBe(0)
     }
   })
 

@@ -84,7 +84,7 @@ export async function startWorker(
     builder,
     archive,
     warm,
-    broker: new BrokerLog(cluster),
+    broker: new BrokerLog(cluster, logger),
     logger,
     directory: folders.building,
     segmentBytes: worker['segment.bytes'],

@@ -1,13 +1,14 @@
 // The broker's side of sealing: how far its log is safe, whether it stores what it was sent, and what was not captured.
+import type { Logger } from 'pino'
 import { MillraceError } from '../errors.ts'
 import type { CanonicalBatch } from '../kafka/batch.ts'
-import { batchesOf } from '../kafka/batch.ts'
 import type { Cluster } from '../kafka/cluster.ts'
 import { EARLIEST, LATEST } from '../kafka/cluster.ts'
 import type { Gap, GapReason } from '../segment/manifest.ts'
 import type { WalEntry } from '../wal/reader.ts'
 import type { StreamKey } from '../wal/stream.ts'
 import { streamId } from '../wal/stream.ts'
+import { damageAt, endOfSame, soundBatchesOf } from './damaged.ts'
 import type { OffsetRange } from './settle.ts'
 import type { Misfiled } from './successor.ts'
 import { misfiled } from './successor.ts'
@@ -42,16 +43,21 @@ const neverRewritten: Rewriting = { rewrites: false, rewroteUntil: 0 }
 /** A broker may not have heard of a topic yet: one is believed gone only after so long, and if then none of the brokers knows it. */
 const GONE_AFTER_MS = 5_000
 
+/** What to read behind a damaged batch: a broker takes batches of up to 1 MiB, unless it is told otherwise. */
+const BEHIND_DAMAGE_BYTES = 2 * 1024 * 1024
+
 const GONE: LogState = { exists: false, start: 0, end: Number.MAX_SAFE_INTEGER, leaderEpoch: -1 }
 
 export class BrokerLog {
   readonly #cluster: Cluster
+  readonly #logger: Logger
   /** By stream: since when the cluster says that it does not know the topic. */
   readonly #missingSince = new Map<string, number>()
   readonly #rewriting = new Map<string, Rewriting & { readonly askedAt: number }>()
 
-  constructor(cluster: Cluster) {
+  constructor(cluster: Cluster, logger: Logger) {
     this.#cluster = cluster
+    this.#logger = logger
   }
 
   /** The state of a partition's log. Throws BROKER_ERROR, BROKER_UNREACHABLE. */
@@ -129,7 +135,7 @@ export class BrokerLog {
   async firstBatch(stream: StreamKey, start: number): Promise<number> {
     // However little is asked for, the broker gives a whole batch.
     const { records } = await this.#cluster.fetchLog(stream, start, 1)
-    for (const { header } of batchesOf(records, () => {})) return Math.min(start, header.baseOffset)
+    for (const { header } of soundBatchesOf(records)) return Math.min(start, header.baseOffset)
     return start
   }
 
@@ -137,7 +143,8 @@ export class BrokerLog {
    * Fetches the broker's batches for the first of these holes, which are in offset order, and what the same answer has for
    * the others; and says of which parts of the holes the broker has nothing, and why. Neither: the broker gives nothing now.
    * A batch that begins below `begin`, where the range of the holes begins, cannot stand in it: an election took back what
-   * is archived before, and put this batch over it. Messages of the formats 0 and 1 are no batches: a gap, `unsupported`. Of
+   * is archived before, and put this batch over it. Messages of the formats 0 and 1 are no batches: a gap, `unsupported`.
+   * What is damaged ends what an answer has; what is first in it is read again, and a gap, `damaged`, where it stays so. Of
    * `maxBytes`, where they are told, the broker gives one batch at least.
    */
   async fill(
@@ -167,18 +174,43 @@ export class BrokerLog {
     const first = holes[next]
     if (first === undefined) return { batches, gaps }
 
-    const { records } = await this.#cluster.fetchLog(stream, Math.max(first.from, start), maxBytes)
     const skip = (lastOffset: number): void => lackUntil(Math.max(position, lastOffset + 1), 'unsupported')
-    for (const batch of batchesOf(records, skip)) {
-      const { baseOffset, lastOffset } = batch.header
-      if (lastOffset < first.from) continue
-      lackUntil(Math.max(position, baseOffset))
-      const hole = holes[next]
-      if (hole === undefined) break
-      if (hole.from <= lastOffset) batches.push(batch)
-      if (baseOffset < begin) lackUntil(lastOffset + 1, 'truncated')
-      position = lastOffset + 1
+    const take = (log: Buffer): void => {
+      for (const batch of soundBatchesOf(log, skip)) {
+        const { baseOffset, lastOffset } = batch.header
+        if (lastOffset < first.from) continue
+        lackUntil(Math.max(position, baseOffset))
+        const hole = holes[next]
+        if (hole === undefined) break
+        if (hole.from <= lastOffset) batches.push(batch)
+        if (baseOffset < begin) lackUntil(lastOffset + 1, 'truncated')
+        position = lastOffset + 1
+      }
+    }
+    const from = Math.max(first.from, start)
+    const { records } = await this.#cluster.fetchLog(stream, from, maxBytes)
+    take(records)
+    if (batches.length > 0 || gaps.length > 0 || records.length === 0) return { batches, gaps }
+
+    const { end, rest } = await this.#readAgain(stream, { from, to: first.to }, records.length + BEHIND_DAMAGE_BYTES)
+    if (end === from) take(rest)
+    else {
+      lackUntil(from)
+      lackUntil(end, 'damaged')
     }
     return { batches, gaps }
+  }
+
+  /** What of a range is damaged at its beginning, where it seemed to be: it may have been damaged on the way. */
+  async #readAgain(stream: StreamKey, range: OffsetRange, maxBytes: number): Promise<{ end: number; rest: Buffer }> {
+    const read = async (offset: number, bytes: number): Promise<Buffer> =>
+      (await this.#cluster.fetchLog(stream, offset, bytes)).records
+    const log = await read(range.from, maxBytes)
+    const { end = await endOfSame(offset => read(offset, 1), log, range), rest } = damageAt(log, range.from)
+    if (end <= range.from) return { end: range.from, rest }
+    const to = Math.min(end, range.to)
+    const where = `offsets ${range.from} to ${to - 1} of ${stream.topic}-${stream.partition}`
+    this.#logger.error({ stream, from: range.from, to }, `damaged: ${where}, at the broker; they become a gap`)
+    return { end: to, rest }
   }
 }

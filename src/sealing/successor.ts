@@ -1,11 +1,12 @@
 // A topic that is deleted and made anew under its name has another id. Produce requests up to version 12 name the topic alone: a
 // client that has not asked for metadata since may get a batch into the new one, which is captured under the old id.
-import { isMillraceError, MillraceError } from '../errors.ts'
-import { batchesOf, CanonicalBatch } from '../kafka/batch.ts'
+import { MillraceError } from '../errors.ts'
+import { CanonicalBatch } from '../kafka/batch.ts'
 import type { Cluster } from '../kafka/cluster.ts'
 import { EARLIEST, LATEST } from '../kafka/cluster.ts'
 import type { WalEntry } from '../wal/reader.ts'
 import type { StreamKey } from '../wal/stream.ts'
+import { soundBatchesOf } from './damaged.ts'
 import { inOrder, isFetched } from './settle.ts'
 
 /** Captures that belong to another stream, and their batches as that one's log has them. */
@@ -43,6 +44,7 @@ export async function misfiled(
   for (const baseOffset of wanted.keys()) {
     if (baseOffset < reached || baseOffset >= end) continue
     const { records } = await cluster.fetchLog(stream, baseOffset)
+    // What is damaged at the broker is nobody's.
     for (const batch of soundBatchesOf(records)) {
       const { header } = batch
       reached = header.lastOffset + 1
@@ -53,13 +55,4 @@ export async function misfiled(
   }
   if (same.length === 0) return null
   return { stream, rows: same.flatMap(({ rows }) => rows), batches: same.map(({ batch }) => batch) }
-}
-
-/** What is damaged at the broker is nobody's. */
-function* soundBatchesOf(records: Buffer): Generator<CanonicalBatch> {
-  try {
-    yield* batchesOf(records, () => {})
-  } catch (error) {
-    if (!isMillraceError(error, 'BATCH_CORRUPT')) throw error
-  }
 }

@@ -25,6 +25,8 @@ export const gapReasons = [
   'unavailable',
   /** Messages of the formats 0 and 1, of before Kafka 0.11, which are no record batches. */
   'unsupported',
+  /** Not captured, and the broker's disk has it with bits flipped. */
+  'damaged',
   /** Let through without being captured, while capturing was not possible. */
   'capture-passed'
 ] as const

@@ -72,7 +72,7 @@ export const workerMetrics = {
   millrace_archived_gaps_total: {
     type: 'counter',
     labels: ['reason'],
-    help: 'Gaps that these segments record: ranges of offsets of which no batch exists any more.'
+    help: 'Gaps that these segments record: ranges of offsets of which no batch is to be had.'
   },
   millrace_fetched_batches_total: {
     type: 'counter',

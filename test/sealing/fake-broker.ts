@@ -1,5 +1,7 @@
 // A BrokerLog over a cluster that is a list of batches.
-import type { CanonicalBatch } from '../../src/kafka/batch.ts'
+import type { Logger } from 'pino'
+import pino from 'pino'
+import { assignLeaderEpoch, CanonicalBatch } from '../../src/kafka/batch.ts'
 import type { Cluster } from '../../src/kafka/cluster.ts'
 import { EARLIEST } from '../../src/kafka/cluster.ts'
 import { LeaderEpochs } from '../../src/kafka/leader-epochs.ts'
@@ -24,18 +26,43 @@ interface Options {
   readonly compressionType?: () => string
   /** Where each leader epoch ends; without them the broker has none, and captures of tests, which do not know theirs, are kept. */
   readonly epochEnds?: ReadonlyMap<number, number>
+  readonly logger?: Logger
+  /** Called with the number of each fetch, from 1, before it is answered. */
+  readonly onFetch?: (count: number) => void
+}
+
+/** A batch of a broker's log, and its header as the broker takes it. */
+export type LoggedBatch = Pick<CanonicalBatch, 'header' | 'toWire'>
+
+/** A batch with a change on the disk of the broker, which finds it by `header`. */
+export function changed(batch: CanonicalBatch, change: (wire: Buffer) => void, header = batch.header): LoggedBatch {
+  const wire = Buffer.from(batch.toWire())
+  change(wire)
+  return { header, toWire: () => wire }
+}
+
+/** A batch with a flipped bit in its records. */
+export const flipped = (batch: CanonicalBatch): LoggedBatch =>
+  changed(batch, wire => wire.writeUInt8(wire.at(-3)! ^ 1, wire.length - 3))
+
+export function inEpoch(epoch: number, batch: CanonicalBatch): CanonicalBatch {
+  const wire = batch.toWire()
+  assignLeaderEpoch(wire, 0, epoch)
+  return CanonicalBatch.fromWire(wire).batch
 }
 
 /** A broker whose log has these batches and begins at `start`. */
 export function fakeBroker(
-  batches: readonly CanonicalBatch[],
+  batches: readonly LoggedBatch[],
   {
     start = 0,
     topicId = orders.topicId,
     before = Buffer.alloc(0),
     isKnownElsewhere = false,
     compressionType = () => 'producer',
-    epochEnds
+    epochEnds,
+    logger = pino({ level: 'silent' }),
+    onFetch = () => {}
   }: Options = {}
 ): FakeBroker {
   const epochs = new LeaderEpochs()
@@ -66,7 +93,7 @@ export function fakeBroker(
     knows: async asked => isKnownElsewhere && asked.topicId === orders.topicId,
     listOffset: async (_, timestamp) => (timestamp === EARLIEST ? start : end),
     async fetchLog(_, offset, maxBytes = 2 ** 20) {
-      fetches.push(offset)
+      onFetch(fetches.push(offset))
       const following = batches.filter(({ header }) => header.lastOffset >= offset).map(batch => batch.toWire())
       const wires = offset < (batches[0]?.header.baseOffset ?? 0) ? [before, ...following] : following
       // Like Kafka: the first batch whole, then as many bytes as fit.
@@ -75,7 +102,7 @@ export function fakeBroker(
       return { records, highWatermark: end, logStartOffset: start }
     }
   }
-  const broker = new BrokerLog(cluster as Cluster)
+  const broker = new BrokerLog(cluster as Cluster, logger)
   if (epochEnds === undefined) Object.assign(broker, { epochEnds: async () => undefined })
   return { broker, fetches, fetchedBytes: () => fetchedBytes }
 }

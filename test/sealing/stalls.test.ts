@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import pino from 'pino'
 import { afterEach, expect, test, vi } from 'vitest'
 import { WarmSegments } from '../../src/archive/warm-segments.ts'
-import { assignLeaderEpoch, CanonicalBatch } from '../../src/kafka/batch.ts'
+import { CanonicalBatch } from '../../src/kafka/batch.ts'
 import { Sealer } from '../../src/sealing/sealer.ts'
 import { SegmentBuilder } from '../../src/sealing/segment-builder.ts'
 import { SegmentReader } from '../../src/segment/reader.ts'
@@ -15,7 +15,7 @@ import { batchAt, smallArchive } from '../archive/small-archive.ts'
 import { tempFolder } from '../support/temp.ts'
 import { captured, orders } from '../wal/batches.ts'
 import type { FakeBroker } from './fake-broker.ts'
-import { fakeBroker } from './fake-broker.ts'
+import { fakeBroker, flipped, inEpoch } from './fake-broker.ts'
 
 /**
  * Messages 2 to 10: three of format 0, three of format 1, and three of format 1 in one that is compressed with gzip. Written by
@@ -31,12 +31,6 @@ const oldMessages = Buffer.from(
     '21df81000000',
   'hex'
 )
-
-function inEpoch(epoch: number, batch: CanonicalBatch): CanonicalBatch {
-  const wire = batch.toWire()
-  assignLeaderEpoch(wire, 0, epoch)
-  return CanonicalBatch.fromWire(wire).batch
-}
 
 afterEach(() => void vi.useRealTimers())
 
@@ -178,6 +172,19 @@ test('messages of the formats 0 and 1 are a gap, however many there are, and wha
   expect(await world.seal()).toMatchObject({ progressed: false, end: 15 })
   const gaps = [{ from: 2, to: 11, reason: 'unsupported' }]
   expect(await world.archived()).toEqual({ root: 2, end: 15, batches: [11, 13], gaps, extras: [] })
+})
+
+test('a batch with flipped bits on the broker’s disk is a gap, unless it was captured, and what follows is archived', async () => {
+  const fake = fakeBroker([batchAt(0, 1), flipped(batchAt(2, 3)), batchAt(4), flipped(batchAt(5, 6)), batchAt(7)])
+  await using world = await openWorld(fake)
+  await world.wal.append([
+    { ...captured(5), lastOffset: 6, recordCount: 2, chunks: [batchAt(5, 6).toWire()] },
+    captured(7)
+  ])
+  expect(await world.seal()).toMatchObject({ progressed: false, end: 8 })
+  const gaps = [{ from: 2, to: 4, reason: 'damaged' }]
+  expect(await world.archived()).toEqual({ root: 0, end: 8, batches: [0, 4, 5, 7], gaps, extras: [] })
+  expect(world.wal.streams()).toEqual([])
 })
 
 test('what was fetched before an election that took it back is fetched again', async () => {

@@ -33,6 +33,8 @@ export const errorKinds = {
   WAL_FAILED: { exit: 1, retriable: true },
   /** The WAL has reached wal.max.bytes, or its disk has less free than disk.reserve. */
   WAL_FULL: { exit: 1, retriable: true },
+  /** The thread that builds segments ended before it had answered, or is closed. */
+  SEALING_FAILED: { exit: 1, retriable: true },
   /** A segment object fails its checks. */
   SEGMENT_CORRUPT: wrong,
   /** The archive holds something that contradicts its own rules. */

@@ -72,7 +72,10 @@ export async function startWorker(
   const cluster = opened.use(new Cluster(bootstrap, security, { retryForMs: RETRY_FOR_MS }))
   const clusterId = await cluster.clusterId()
   const store = await sink.connector.open(sink.values)
-  const archive = opened.use(new Archive(store, Catalog.open(folders.catalog, store.url)))
+  const catalog = Catalog.open(folders.catalog, store.url, err =>
+    logger.warn({ err }, 'the catalog was damaged, and begins anew: what it knew is read from the archive')
+  )
+  const archive = opened.use(new Archive(store, catalog))
   await probeStore(store)
   const warm = new WarmSegments(folders.warm, worker['warm.max.bytes'])
   opened.defer(keepRoom([folders.searchIndexes, folders.warm], reserveBytes * GIVES_WAY_AT, logger))

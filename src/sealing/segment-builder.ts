@@ -1,4 +1,4 @@
-// The main thread's side of the segment thread: the same calls, as promises.
+// The main thread's side of the segment thread: the same calls, as promises, and a new thread where one has ended.
 import { Worker } from 'node:worker_threads'
 import type { ErrorCode } from '../errors.ts'
 import { errorKinds, MillraceError } from '../errors.ts'
@@ -8,17 +8,15 @@ import type { SealAnswer, SealCalls, SealRequest, SealThreadData } from './seal-
 type Remote<F> = F extends (...args: infer A) => infer R ? (...args: A) => Promise<R> : never
 
 export class SegmentBuilder implements AsyncDisposable {
-  readonly #worker: Worker
+  readonly #data: SealThreadData
   readonly #waiting = new Map<number, PromiseWithResolvers<unknown>>()
+  #thread: Worker | null
   #nextId = 0
-  #failure: Error | null = null
+  #isClosed = false
 
   constructor(data: SealThreadData) {
-    const url = threadFile(new URL('./seal-thread.ts', import.meta.url))
-    this.#worker = new Worker(url, { workerData: data, name: 'segment' })
-    this.#worker.on('message', (answer: SealAnswer) => this.#settle(answer))
-    this.#worker.on('error', error => this.#fail(error as Error))
-    this.#worker.on('exit', () => this.#fail(new Error('the segment thread has ended')))
+    this.#data = data
+    this.#thread = this.#start()
   }
 
   readonly entries: Remote<SealCalls['entries']> = (...args) => this.#call('entries', args)
@@ -27,16 +25,28 @@ export class SegmentBuilder implements AsyncDisposable {
   readonly unreadable: Remote<SealCalls['unreadable']> = (...args) => this.#call('unreadable', args)
 
   async [Symbol.asyncDispose](): Promise<void> {
-    await this.#worker.terminate()
+    this.#isClosed = true
+    await this.#thread?.terminate()
   }
 
-  #call<R>(call: SealRequest['call'], args: readonly unknown[]): Promise<R> {
-    if (this.#failure) return Promise.reject(this.#failure)
+  #start(): Worker {
+    const url = threadFile(new URL('./seal-thread.ts', import.meta.url))
+    const thread = new Worker(url, { workerData: this.#data, name: 'segment' })
+    thread.on('message', (answer: SealAnswer) => this.#settle(answer))
+    thread.on('error', error => this.#lose(thread, error as Error))
+    thread.on('exit', code => this.#lose(thread, new Error(`it ended with ${code}`)))
+    return thread
+  }
+
+  /** Rejects with SEALING_FAILED where the thread ends meanwhile; with what the call throws. */
+  async #call<R>(call: SealRequest['call'], args: readonly unknown[]): Promise<R> {
+    if (this.#isClosed) throw new MillraceError('SEALING_FAILED', 'the worker is stopping', { retriable: false })
+    this.#thread ??= this.#start()
     const id = this.#nextId++
     const waiter = Promise.withResolvers<unknown>()
     this.#waiting.set(id, waiter)
-    this.#worker.postMessage({ id, call, args } satisfies SealRequest)
-    return waiter.promise as Promise<R>
+    this.#thread.postMessage({ id, call, args } satisfies SealRequest)
+    return (await waiter.promise) as R
   }
 
   #settle({ id, result, error }: SealAnswer): void {
@@ -48,9 +58,18 @@ export class SegmentBuilder implements AsyncDisposable {
     } else waiter?.reject(new Error(error.message))
   }
 
-  #fail(error: Error): void {
-    this.#failure ??= error
-    for (const { reject } of this.#waiting.values()) reject(this.#failure)
+  /** The next call has a thread of its own: none knows anything that another cannot read from the WAL. */
+  #lose(thread: Worker, cause: Error): void {
+    if (this.#thread !== thread) return
+    this.#thread = null
+    for (const { reject } of this.#waiting.values()) reject(ended(cause))
     this.#waiting.clear()
   }
+}
+
+function ended(cause: Error): MillraceError {
+  return new MillraceError('SEALING_FAILED', `the segment thread has ended: ${cause.message}`, {
+    cause,
+    hint: 'Sealing is tried again, in a new thread. If each runs out of memory, lower max.decompressed.bytes.'
+  })
 }

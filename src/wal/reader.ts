@@ -119,16 +119,23 @@ export class WalReader implements Disposable {
     }
   }
 
-  /** Closes the files that were deleted meanwhile: until then they take their space. Every look at the folder does it. */
+  /**
+   * Closes the files that were deleted meanwhile: until then they take their space. Every look at the folder does it. Never
+   * throws, for timers call it: where the folder cannot be looked at, the files stay open until the next call.
+   */
   closeDeleted(): void {
-    this.#closeAllBut(listFiles(this.#directory, 'wal'))
+    try {
+      this.#closeAllBut(listFiles(this.#directory, 'wal'))
+    } catch {
+      // Whoever reads next is told.
+    }
   }
 
   #closeAllBut(files: readonly number[]): void {
     for (const [file, { read }] of this.#open) {
       if (files.includes(file) && !read.isReplaced) continue
-      read.close()
       this.#open.delete(file)
+      read.close()
     }
   }
 

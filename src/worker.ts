@@ -174,6 +174,7 @@ export async function startWorker(
     for (const [what, address] of Object.entries(source.addresses)) addresses[`${name} ${what}`] = address
   }
 
+  pipeline.start()
   phase = 'running'
   const parts = opened.move()
   return {

@@ -2,7 +2,7 @@
 import { readdir, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import pino from 'pino'
-import { expect, onTestFinished, test } from 'vitest'
+import { afterEach, expect, onTestFinished, test, vi } from 'vitest'
 import { MillraceError } from '../src/errors.ts'
 import { Pipeline } from '../src/pipeline/pipeline.ts'
 import type { Sealer } from '../src/sealing/sealer.ts'
@@ -25,8 +25,17 @@ interface World {
   readonly shipped: number[]
 }
 
+afterEach(() => void vi.useRealTimers())
+
+/** One that has started. */
+async function start(...args: Parameters<typeof open>): Promise<World> {
+  const world = await open(...args)
+  world.pipeline.start()
+  return world
+}
+
 /** Nothing is due by age, and by size only what a test makes so large. `ship` decides what one seal lets go of. */
-async function start(
+async function open(
   options: { walMaxBytes: number; reserveBytes?: number },
   ship: (key: StreamKey, release: (count?: number) => void) => Promise<void> = async (_, release) => release()
 ): Promise<World> {
@@ -153,4 +162,31 @@ test('on a disk with less free than the reserve, what is in the WAL is sealed at
   })
   await until(() => shipped.length === 2, { what: 'both are sealed' })
   await until(() => wal.bytes === wal.heldBytes && wal.heldBytes < 100_000, { what: 'their file is deleted' })
+})
+
+test('before its start nothing is looked for or sealed, and a flush is refused: what is watched is not known yet', async () => {
+  const lookAgain = vi.spyOn(noGaps, 'lookAgain')
+  onTestFinished(() => lookAgain.mockRestore())
+  const { pipeline, shipped } = await open({ walMaxBytes: 16 * MiB })
+  await pipeline.capture([captured(0, { stream: partition(0), size: MiB })])
+  await expect(pipeline.flush({ timeoutMs: 1 })).rejects.toMatchObject({ code: 'WORKER_UNREACHABLE', retriable: true })
+  expect(lookAgain).not.toHaveBeenCalled()
+  expect(shipped).toEqual([])
+  pipeline.start()
+  await until(() => shipped.length === 1, { what: 'it is sealed' })
+})
+
+test('what failed is tried again, also when the clock has been set back meanwhile', async () => {
+  const failing = Promise.withResolvers<void>()
+  let tries = 0
+  const { pipeline, shipped } = await start({ walMaxBytes: 16 * MiB }, async (_, release) => {
+    if (tries++ > 0) return release()
+    failing.resolve()
+    throw new MillraceError('STORE_FAILED', 'not yet')
+  })
+  await pipeline.capture([captured(0, { stream: partition(0), size: MiB })])
+  await failing.promise
+  await until(() => pipeline.sealingFailures === 1, { what: 'it has failed' })
+  vi.useFakeTimers({ toFake: ['Date'], now: Date.now() - DAY_MS })
+  await until(() => shipped.length === 1, { what: 'it is sealed' })
 })

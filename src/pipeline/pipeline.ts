@@ -3,8 +3,7 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import type { Logger } from 'pino'
 import { before } from '../deadline.ts'
-import type { MillraceError } from '../errors.ts'
-import { messageOf } from '../errors.ts'
+import { MillraceError, messageOf } from '../errors.ts'
 import { Throttled } from '../kafka/log-fetches.ts'
 import type { GapFinder } from '../sealing/gap-finder.ts'
 import type { Sealer, SealStep } from '../sealing/sealer.ts'
@@ -35,21 +34,26 @@ const MAX_BACKOFF_MS = 60_000
 export class Pipeline implements AsyncDisposable {
   readonly #options: PipelineOptions
   readonly #stopping = new AbortController()
+  /** By stream: how often its seal has failed, and until when, by `performance.now()`, it waits. */
   readonly #failures = new Map<string, { count: number; until: number }>()
   /** By stream: why its last seal did not get on. */
   readonly #causes = new Map<string, string>()
   #sealingFailures = 0
-  /** The seal that is under way: its partition, and since when. */
+  /** The seal that is under way: its partition, and since when by `performance.now()`. */
   #sealing: { readonly partition: string; readonly since: number } | null = null
   #tidyAgainAt = 0
   /** Whether the last look for what was not captured succeeded. */
   #looked = true
-  readonly #loop: Promise<void>
+  #loop: Promise<void> | null = null
   /** Segments are built one at a time; whoever wants one waits for the one before. */
   #turn: Promise<unknown> = Promise.resolve()
 
   constructor(options: PipelineOptions) {
     this.#options = options
+  }
+
+  /** Seals what is due from now on. To be called when all sources run: they say what is watched, and from where on. */
+  start(): void {
     this.#loop = this.#run()
   }
 
@@ -80,13 +84,17 @@ export class Pipeline implements AsyncDisposable {
   #occupation(): string {
     if (this.#sealing === null) return 'its turn to be sealed has not come'
     const { partition, since } = this.#sealing
-    return `${partition} has been under way to the archive for ${Math.round((Date.now() - since) / 1000)} s`
+    return `${partition} has been under way to the archive for ${Math.round((performance.now() - since) / 1000)} s`
   }
 
-  /** See `flush`. */
-  flush(request: FlushRequest): Promise<FlushReport> {
+  /** See `flush`. Throws WORKER_UNREACHABLE before the start. */
+  async flush(request: FlushRequest): Promise<FlushReport> {
+    if (this.#loop === null) {
+      const hint = 'Try again when /readyz says that it is ready.'
+      throw new MillraceError('WORKER_UNREACHABLE', 'the worker is starting: it does not archive yet', { hint })
+    }
     const seal = (key: StreamKey) => this.#seal(key, { toHighWatermark: true })
-    return flush({ pending: () => this.#pending(), seal, gaps: this.#options.gaps }, request)
+    return await flush({ pending: () => this.#pending(), seal, gaps: this.#options.gaps }, request)
   }
 
   /** Stops sealing; a store that does not answer is not waited for. What is not archived stays in the WAL. */
@@ -126,10 +134,10 @@ export class Pipeline implements AsyncDisposable {
       const { progressed } = await this.#seal(key, { toHighWatermark: aged })
       this.#failures.delete(id)
       // Nothing could be sealed yet, most likely because the high watermark lags: not to be asked again at once.
-      if (!progressed) this.#failures.set(id, { count: 0, until: Date.now() + FIRST_BACKOFF_MS })
+      if (!progressed) this.#failures.set(id, { count: 0, until: performance.now() + FIRST_BACKOFF_MS })
     } catch (error) {
       if (error instanceof Throttled) {
-        this.#failures.set(id, { count: 0, until: Date.now() + error.forMs })
+        this.#failures.set(id, { count: 0, until: performance.now() + error.forMs })
         return
       }
       this.#postpone(id)
@@ -142,11 +150,11 @@ export class Pipeline implements AsyncDisposable {
 
   /** Frees files that little is needed of. A seal must not be under way: it knows rows by their places. */
   async #tidy(): Promise<void> {
-    if (this.#tidyAgainAt > Date.now()) return
+    if (this.#tidyAgainAt > performance.now()) return
     try {
       await this.#inTurn(() => this.#options.wal.freeSparseFile())
     } catch (error) {
-      this.#tidyAgainAt = Date.now() + MAX_BACKOFF_MS
+      this.#tidyAgainAt = performance.now() + MAX_BACKOFF_MS
       this.#options.logger.error({ err: error }, 'a WAL file of which little is needed stays; it is tried again')
     }
   }
@@ -157,14 +165,14 @@ export class Pipeline implements AsyncDisposable {
     try {
       const { gaps, sealer } = this.#options
       const step = await this.#inTurn(async () => {
-        this.#sealing = { partition: `${key.topic}-${key.partition}`, since: Date.now() }
+        this.#sealing = { partition: `${key.topic}-${key.partition}`, since: performance.now() }
         try {
           return await sealer.sealNext(key, { ...options, begin: await gaps.begin(key), seenEnd: gaps.seenEnd(key) })
         } finally {
           this.#sealing = null
         }
       })
-      gaps.sealed(key, step.covered)
+      gaps.sealed(key, step)
       if (step.progressed) this.#causes.delete(id)
       else this.#causes.set(id, `the high watermark is not past what was captured from offset ${step.end} on`)
       return step
@@ -178,7 +186,7 @@ export class Pipeline implements AsyncDisposable {
   #postpone(id: string): void {
     const count = (this.#failures.get(id)?.count ?? 0) + 1
     const wait = Math.min(FIRST_BACKOFF_MS * 2 ** (count - 1), MAX_BACKOFF_MS)
-    this.#failures.set(id, { count, until: Date.now() + wait })
+    this.#failures.set(id, { count, until: performance.now() + wait })
   }
 
   /**
@@ -213,7 +221,7 @@ export class Pipeline implements AsyncDisposable {
   }
 
   #isPostponed(key: StreamKey): boolean {
-    return (this.#failures.get(streamId(key))?.until ?? 0) > Date.now()
+    return (this.#failures.get(streamId(key))?.until ?? 0) > performance.now()
   }
 
   #pending(): StreamState[] {

@@ -2,25 +2,20 @@
 // captured or archived. What was sent with acks=0, past the proxy or before it stood there is found so, and control batches.
 // With `captured`, a topic is watched from when something of it came to a source: a worker beside one application among many
 // must not fetch what all the others write.
-import { readFileSync, renameSync, writeFileSync } from 'node:fs'
-import type { Logger } from 'pino'
-import { messageOf } from '../errors.ts'
 import type { Cluster } from '../kafka/cluster.ts'
 import { LATEST } from '../kafka/cluster.ts'
 import type { StreamKey } from '../wal/stream.ts'
-import { streamId } from '../wal/stream.ts'
+import { streamId, streamOf } from '../wal/stream.ts'
 import type { Wal } from '../wal/wal.ts'
 import type { Backfill } from './backfill.ts'
+import type { ReachedParts } from './reached.ts'
+import { Reached } from './reached.ts'
+import type { SealStep } from './sealer.ts'
 
-export interface GapFinderParts {
+export interface GapFinderParts extends ReachedParts {
   readonly cluster: Cluster
   readonly clusterId: string
-  /** Which archive it is. */
-  readonly archiveUrl: string
   readonly wal: Wal
-  readonly logger: Logger
-  /** Keeps how far each partition is archived. Where it is lost, a partition is watched again from when something of it is captured. */
-  readonly file: string
   /** Null for a topic that is not to be archived. */
   watched(topic: string): Backfill | null
   /** Whether something of a topic may have gone through a source without having been captured. */
@@ -36,7 +31,10 @@ interface Seen {
   readonly end: number
   /** Behind the last offset that is captured and not archived; 0 when there is none. */
   readonly captured: number
-  /** Since when nothing more was captured although the log reaches further, or no longer so far; undefined where nothing lacks. */
+  /**
+   * Since when, by `performance.now()`, nothing more was captured although the log reaches further, or no longer so far; undefined
+   * where nothing lacks.
+   */
   readonly since: number | undefined
 }
 
@@ -46,22 +44,16 @@ const MANY_RECORDS = 100_000
 
 export class GapFinder {
   readonly #parts: GapFinderParts
-  /** By partition: the first offset of its log that is not archived, or with which its archive is to begin. */
-  readonly #reached: Map<string, number>
+  readonly #reached: Reached
   /** The high watermarks when the worker started; undefined for a partition without a leader then. */
   readonly #atStart: ReadonlyMap<string, number | undefined>
   #seen = new Map<string, Seen>()
   #silent: StreamKey[] = []
-  /** What the last look found to be watched. */
-  #listed: ReadonlySet<string>
-  #written: string
   #lookAgainAt = 0
 
-  private constructor(parts: GapFinderParts, reached: Map<string, number>, atStart: Map<string, number | undefined>) {
+  private constructor(parts: GapFinderParts, atStart: Map<string, number | undefined>) {
     this.#parts = parts
-    this.#reached = reached
-    this.#listed = new Set(reached.keys())
-    this.#written = this.#text
+    this.#reached = new Reached(parts)
     this.#atStart = atStart
   }
 
@@ -69,7 +61,7 @@ export class GapFinder {
   static async start(parts: GapFinderParts): Promise<GapFinder> {
     const ends = await endsOf(parts)
     const atStart = new Map(ends.map(({ key, end }) => [streamId(key), end]))
-    return new GapFinder(parts, read(parts), atStart)
+    return new GapFinder(parts, atStart)
   }
 
   /** How often to look, in milliseconds. */
@@ -79,18 +71,18 @@ export class GapFinder {
 
   /** Looks if it is time to. */
   async lookAgain(): Promise<void> {
-    if (Date.now() < this.#lookAgainAt) return
-    this.#lookAgainAt = Date.now() + this.interval
+    if (performance.now() < this.#lookAgainAt) return
+    this.#lookAgainAt = performance.now() + this.interval
     await this.look()
   }
 
-  /** Asks the brokers how far the logs reach. Throws BROKER_UNREACHABLE, BROKER_ERROR. */
+  /** Asks the brokers how far the logs reach. To be called when all sources run. Throws BROKER_UNREACHABLE, BROKER_ERROR. */
   async look(): Promise<void> {
     const { wal, watched } = this.#parts
     const held = wal.streams()
     const captured = new Map(held.map(({ key, lastOffset }) => [streamId(key), lastOffset + 1]))
     const capturedTopics = new Set(held.map(({ key }) => key.topicId))
-    const now = Date.now()
+    const now = performance.now()
     const seen = new Map<string, Seen>()
     const silent: StreamKey[] = []
     const ids = new Set<string>()
@@ -98,15 +90,14 @@ export class GapFinder {
       const backfill = watched(key.topic)
       if (backfill === null) continue
       const id = streamId(key)
-      const isKnown = this.#reached.has(id) || capturedTopics.has(key.topicId)
+      const isKnown = this.#reached.get(id) !== undefined || capturedTopics.has(key.topicId)
       if (backfill === 'captured' && !isKnown && !this.#parts.hasPassed(key.topic, key.topicId)) continue
       ids.add(id)
       if (end === undefined) {
         silent.push(key)
         continue
       }
-      const reached = this.#reached.get(id) ?? this.#beginOf(id, backfill, end)
-      this.#reached.set(id, reached)
+      const reached = this.#remembered(id, backfill) ?? this.#begin(id, backfill, end)
       const one = { key, end, captured: captured.get(id) ?? 0 }
       const before = this.#seen.get(id)
       const since = before?.captured === one.captured ? before.since : undefined
@@ -116,27 +107,42 @@ export class GapFinder {
     // What a topic that is gone had without its being captured is due at once: it becomes a gap.
     for (const [id, { key, end }] of this.#seen) {
       const isMissing = !ids.has(id) && end > (this.#reached.get(id) ?? 0)
-      if (isMissing) seen.set(id, { key, end, captured: captured.get(id) ?? 0, since: 0 })
+      if (isMissing) seen.set(id, { key, end, captured: captured.get(id) ?? 0, since: Number.NEGATIVE_INFINITY })
     }
-    // A broker that has just started may not list everything yet.
-    const isKept = (id: string): boolean => ids.has(id) || seen.has(id) || this.#listed.has(id)
-    for (const id of this.#reached.keys()) if (!isKept(id)) this.#reached.delete(id)
-    this.#listed = ids
     this.#seen = seen
     this.#silent = silent
-    this.#write()
+    await this.#forget(this.#reached.longMissing(new Set([...ids, ...seen.keys()])))
+    this.#reached.write()
+  }
+
+  /** Forgets what no look has shown for long, if no broker knows it or it is not to be archived any more. */
+  async #forget(missing: readonly string[]): Promise<void> {
+    const { cluster, clusterId, watched } = this.#parts
+    for (const ids of Map.groupBy(missing, id => streamOf(id).topicId).values()) {
+      const key = streamOf(ids[0]!)
+      if (key.clusterId !== clusterId) continue // the worker may be back there one day
+      if (watched(key.topic) !== null && (await cluster.knows(key))) continue
+      for (const id of ids) this.#reached.forget(id)
+    }
+  }
+
+  #remembered(id: string, backfill: Backfill | null): number | undefined {
+    if (backfill === 'earliest') this.#reached.wantAll(id)
+    return this.#reached.get(id)
   }
 
   /** A topic that was not there at the start was made while we watched: all of it is wanted. */
-  #beginOf(id: string, backfill: Backfill, end: number): number {
-    if (backfill === 'earliest' || !this.#atStart.has(id)) return 0
-    return this.#atStart.get(id) ?? end
+  #begin(id: string, backfill: Backfill, end: number): number {
+    const leavesOut = backfill === 'captured' && this.#atStart.has(id)
+    const offset = leavesOut ? (this.#atStart.get(id) ?? end) : 0
+    this.#reached.begin(id, offset, { leavesOut })
+    return offset
   }
 
   /** Partitions of which something has lacked long enough, or much. */
   due(): StreamKey[] {
     const { segmentMs } = this.#parts
-    const now = Date.now()
+    const now = performance.now()
     return this.#lacking()
       .filter(({ lack, since }) => now - since >= (lack >= MANY_RECORDS ? this.interval : segmentMs))
       .map(({ key }) => key)
@@ -169,7 +175,7 @@ export class GapFinder {
   /** With which offset a partition's archive is to begin that has none yet; undefined for one that is not watched. */
   async begin(key: StreamKey): Promise<number | undefined> {
     const id = streamId(key)
-    if (!this.#reached.has(id)) await this.look()
+    if (this.#remembered(id, this.#parts.watched(key.topic)) === undefined) await this.look()
     return this.#reached.get(id)
   }
 
@@ -179,30 +185,12 @@ export class GapFinder {
   }
 
   /** Takes note of how far a partition's log is archived, or beside its archive. */
-  sealed(key: StreamKey, covered: number): void {
+  sealed(key: StreamKey, step: Pick<SealStep, 'progressed' | 'covered'>): void {
     const id = streamId(key)
-    if (!this.#reached.has(id)) return
-    this.#reached.set(id, covered)
+    if (this.#reached.get(id) === undefined) return
+    this.#reached.sealed(id, step)
     const seen = this.#seen.get(id)
-    if (seen && covered >= seen.end) this.#seen.set(id, { ...seen, since: undefined })
-  }
-
-  get #text(): string {
-    const content: Kept = { archive: this.#parts.archiveUrl, reached: Object.fromEntries(this.#reached) }
-    return `${JSON.stringify(content, null, 1)}\n`
-  }
-
-  #write(): void {
-    const text = this.#text
-    if (text === this.#written) return
-    const { file, logger } = this.#parts
-    try {
-      writeFileSync(`${file}.new`, text)
-      renameSync(`${file}.new`, file)
-      this.#written = text
-    } catch (err) {
-      logger.warn({ err }, 'how far partitions are archived could not be noted')
-    }
+    if (seen && step.covered >= seen.end) this.#seen.set(id, { ...seen, since: undefined })
   }
 }
 
@@ -213,26 +201,4 @@ async function endsOf({ cluster, clusterId }: GapFinderParts): Promise<{ key: St
   )
   const ends = await cluster.listOffsets(keys, LATEST)
   return keys.map((key, i) => ({ key, end: ends[i] }))
-}
-
-interface Kept {
-  /** The archive of which it is said. */
-  readonly archive: string
-  readonly reached: Readonly<Record<string, number>>
-}
-
-/** Empty where there is nothing to read, or it is said of another archive. */
-function read({ file, archiveUrl, logger }: GapFinderParts): Map<string, number> {
-  try {
-    const kept = JSON.parse(readFileSync(file, 'utf8')) as Kept
-    return new Map(kept.archive === archiveUrl ? Object.entries(kept.reached) : [])
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') {
-      logger.warn(
-        { file, reason: messageOf(error) },
-        'cannot be read; each partition is watched when something of it is captured'
-      )
-    }
-    return new Map()
-  }
 }

@@ -39,6 +39,7 @@ const statusOf: Partial<Record<ErrorCode, number>> = {
   SEARCH_BUSY: 503,
   TIMEOUT: 504,
   BROKER_UNREACHABLE: 503,
+  WORKER_UNREACHABLE: 503,
   STORE_FAILED: 503
 }
 

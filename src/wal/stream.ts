@@ -12,3 +12,9 @@ export interface StreamKey {
 export function streamId({ clusterId, topic, topicId, partition }: StreamKey): string {
   return JSON.stringify([clusterId, topic, topicId, partition])
 }
+
+/** The key that `streamId` made a string of. */
+export function streamOf(id: string): StreamKey {
+  const [clusterId, topic, topicId, partition] = JSON.parse(id) as [string, string, string, number]
+  return { clusterId, topic, topicId, partition }
+}

@@ -1,7 +1,8 @@
 // What never passed through the proxy, or was not acknowledged: the archive has it all the same, byte for byte, and says of
 // what the broker no longer has that it is missing, and why.
 import { randomBytes } from 'node:crypto'
-import { readdir, rm } from 'node:fs/promises'
+import { appendFile, readdir, rm } from 'node:fs/promises'
+import { dirname, join } from 'node:path'
 import { afterEach, expect, test } from 'vitest'
 import { manifests } from '../support/archived.ts'
 import { kafkaTool } from '../support/kafka-tools.ts'
@@ -96,19 +97,9 @@ describeWith(needs, 'what is not captured', () => {
   test('what the quota of the worker does not allow now is archived later', { timeout: 120_000 }, async () => {
     const { bootstrap } = useKafka()
     const topic = await createTopic(bootstrap)
+    const client = ['--entity-type', 'clients', '--entity-name', 'millrace']
     const alter = (...change: string[]) =>
-      kafkaTool('kafka.admin.ConfigCommand', [
-        ...[
-          '--bootstrap-server',
-          bootstrap,
-          '--alter',
-          ...change,
-          '--entity-type',
-          'clients',
-          '--entity-name',
-          'millrace'
-        ]
-      ])
+      kafkaTool('kafka.admin.ConfigCommand', ['--bootstrap-server', bootstrap, '--alter', ...change, ...client])
     await alter('--add-config', 'consumer_byte_rate=100000')
     try {
       for (let i = 0; i < 2; i++) await send(bootstrap, topic, [[{ value: randomBytes(700_000) }]])
@@ -121,6 +112,22 @@ describeWith(needs, 'what is not captured', () => {
     } finally {
       await alter('--delete-config', 'consumer_byte_rate')
     }
+  })
+
+  test('with backfill: earliest after captured, a partition of which nothing is archived yet is archived whole', async () => {
+    const { bootstrap } = useKafka()
+    const topic = await createTopic(bootstrap, { partitions: 2 })
+    await send(bootstrap, topic, batches('before', 'us'), { partition: 1 })
+    const worker = await start({ proxy: { topics: topic } })
+    await send(worker.bootstrap, topic, batches('through'))
+    await flush(worker, topic) // sees both partitions
+    expect(await manifests(archiveFolder(worker), topic, 1)).toEqual([])
+    expect(await worker.terminate()).toBe(0)
+    await appendFile(join(dirname(worker.configFile), 'connectors', 'proxy.yaml'), 'backfill: earliest\n')
+    await worker.start()
+    await flush(worker, topic)
+    for (const partition of [0, 1]) await expectBrokersLog(worker, topic, partition)
+    await expectClean(worker, topic)
   })
 
   test('what the broker has deleted is a gap', async () => {

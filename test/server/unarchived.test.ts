@@ -28,6 +28,7 @@ async function start(sealNext: Sealer['sealNext']): Promise<{ wal: Wal; pipeline
     segmentMs: 1,
     walMaxBytes
   })
+  pipeline.start()
   onTestFinished(async () => {
     await pipeline[Symbol.asyncDispose]()
     await wal.close()

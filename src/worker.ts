@@ -108,6 +108,7 @@ export async function startWorker(
   const pipeline = opened.use(
     new Pipeline({
       wal,
+      clusterId,
       sealer,
       gaps,
       logger,

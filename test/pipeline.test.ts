@@ -58,6 +58,7 @@ async function open(
   const logger = pino({ level: 'silent' })
   const pipeline = new Pipeline({
     wal,
+    clusterId: orders.clusterId,
     sealer,
     gaps: noGaps,
     logger,

@@ -6,12 +6,15 @@ import { formatAddress } from 'millrace/kafka'
 /** More than a connection, or its first answer, takes, which is about the broker itself: its versions, or how to authenticate. */
 const SILENT_MS = 1_000
 
+/** Longer than anybody waits for it: such a client has asked for nothing, or for what takes its time. */
+const FORGET_MS = 60_000
+
 interface Wait {
   readonly since: number
 }
 
 export class FirstAnswers {
-  /** The waits for each address, the longest first. */
+  /** The waits for each address. */
   readonly #waits = new Map<string, Set<Wait>>()
 
   /** Somebody waits for a broker, until the function that this gives is called. */
@@ -42,7 +45,8 @@ export class FirstAnswers {
   }
 
   #isSilent(address: Address): boolean {
-    const [longest] = this.#waits.get(formatAddress(address)) ?? []
-    return longest !== undefined && performance.now() - longest.since >= SILENT_MS
+    const now = performance.now()
+    const isTelling = ({ since }: Wait) => now - since >= SILENT_MS && now - since < FORGET_MS
+    return [...(this.#waits.get(formatAddress(address)) ?? [])].some(isTelling)
   }
 }

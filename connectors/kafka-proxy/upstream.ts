@@ -42,8 +42,9 @@ export async function connectUpstream(
     }
     const signal = AbortSignal.timeout(CONNECT_TIMEOUT_MS)
     const connected = dialer.firstAnswers.wait(address)
-    let socket = net.connect({ host, port, noDelay: true, ...keepAlive, allowHalfOpen: true })
+    let socket: net.Socket | undefined
     try {
+      socket = net.connect({ host, port, noDelay: true, ...keepAlive, allowHalfOpen: true })
       await once(socket, 'connect', { signal })
       if (security === undefined) return { socket, address }
       // An address has no name to be asked for (RFC 6066), but the certificate has to name it.
@@ -51,7 +52,7 @@ export async function connectUpstream(
       await once(socket, 'secureConnect', { signal })
       return { socket, address }
     } catch (error) {
-      socket.destroy()
+      socket?.destroy()
       failure = upstreamError(address, error, security)
     } finally {
       connected()

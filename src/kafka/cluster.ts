@@ -4,7 +4,7 @@ import type { Address } from './address.ts'
 import type { Api } from './api.ts'
 import { BrokerConnections } from './broker-connections.ts'
 import type { Connection } from './connection.ts'
-import { KafkaError, kafkaErrorName, rightsHint } from './kafka-errors.ts'
+import { checkCluster, KafkaError, kafkaErrorName, rightsHint } from './kafka-errors.ts'
 import { LeaderEpochs } from './leader-epochs.ts'
 import { askOffsets } from './list-offsets.ts'
 import type { FetchedLog } from './log-fetches.ts'
@@ -103,10 +103,12 @@ export class Cluster implements Disposable {
   async refresh(topics: readonly string[] | null): Promise<TopicMetadata[]> {
     const asked = Date.now()
     const question = { topics: topics?.map(name => ({ name })) ?? null, allowAutoTopicCreation: false }
-    const answer = await this.#askAny(connection => connection.request(metadata, question))
-    const clusterId = answer.clusterId ?? null
-    if (this.#clusterId !== null && clusterId !== this.#clusterId) throw otherCluster(this.#clusterId, clusterId)
-    this.#clusterId = clusterId
+    const answer = await this.#askAny(async connection => {
+      const answer = await connection.request(metadata, question)
+      checkCluster(connection.address, answer.clusterId ?? this.#clusterId, this.#clusterId)
+      return answer
+    })
+    this.#clusterId ??= answer.clusterId ?? null
     this.#brokers = new Map(answer.brokers.map(b => [b.nodeId, { host: b.host, port: b.port }]))
     for (const watcher of this.#watchers) watcher(this.#brokers)
     const seen: TopicMetadata[] = []
@@ -287,11 +289,4 @@ export class Cluster implements Disposable {
   #askAny<T>(ask: (connection: Connection) => T | Promise<T>): Promise<T> {
     return this.#connections.askAny([...this.#bootstrap, ...this.#brokers.values()], ask)
   }
-}
-
-function otherCluster(known: string, found: string | null): MillraceError {
-  return new MillraceError('BROKER_ERROR', `the brokers are of the cluster ${found} now, not of ${known} as before`, {
-    hint: 'An address leads elsewhere. To go on with the other cluster, restart with a data folder of its own.',
-    retriable: true
-  })
 }

@@ -1,4 +1,7 @@
 // The Kafka error codes that Millrace acts on or names. Source: org.apache.kafka.common.protocol.Errors.
+import { MillraceError } from '../errors.ts'
+import type { Address } from './address.ts'
+import { formatAddress } from './address.ts'
 
 export const KafkaError = {
   UNKNOWN_SERVER_ERROR: -1,
@@ -103,4 +106,13 @@ export function isRetriableKafkaError(code: number): boolean {
 export function rightsHint(errorCode: number | undefined): string | undefined {
   if (errorCode !== KafkaError.TOPIC_AUTHORIZATION_FAILED) return undefined
   return 'Millrace needs the rights Describe, DescribeConfigs and Read on the topics that it archives; replay needs Create and Write.'
+}
+
+/** Throws BROKER_ERROR where a broker is of another cluster than the one that is known. */
+export function checkCluster(address: Address, found: string | null, known: string | null): void {
+  if (known === null || found === known) return
+  throw new MillraceError('BROKER_ERROR', `${formatAddress(address)} is of the cluster ${found}, not of ${known}`, {
+    hint: 'The address leads elsewhere now. To go on with the other cluster, restart with a data folder of its own.',
+    retriable: true
+  })
 }

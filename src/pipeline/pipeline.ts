@@ -16,6 +16,8 @@ import { flush } from './flush.ts'
 
 export interface PipelineOptions {
   readonly wal: Wal
+  /** Captures of other clusters stay in the WAL, until a worker runs before theirs again. */
+  readonly clusterId: string
   readonly sealer: Sealer
   readonly gaps: Pick<GapFinder, 'look' | 'lookAgain' | 'due' | 'behind' | 'silent' | 'begin' | 'seenEnd' | 'sealed'>
   readonly logger: Logger
@@ -54,6 +56,14 @@ export class Pipeline implements AsyncDisposable {
 
   /** Seals what is due from now on. To be called when all sources run: they say what is watched, and from where on. */
   start(): void {
+    const { wal, logger, clusterId } = this.#options
+    const others = new Set(wal.streams().flatMap(({ key }) => (this.#isOurs(key) ? [] : [key.clusterId])))
+    if (others.size > 0) {
+      logger.warn(
+        { others: [...others] },
+        `captures of other clusters than ${clusterId} wait until a worker runs before theirs again`
+      )
+    }
     this.#loop = this.#run()
   }
 
@@ -214,7 +224,7 @@ export class Pipeline implements AsyncDisposable {
   /** The streams of the oldest file that has any which can be sealed now. */
   #pinning(): StreamKey[] {
     for (const keys of this.#options.wal.streamsByFile()) {
-      const sealable = keys.filter(key => !this.#isPostponed(key))
+      const sealable = keys.filter(key => this.#isOurs(key) && !this.#isPostponed(key))
       if (sealable.length > 0) return sealable
     }
     return []
@@ -225,7 +235,11 @@ export class Pipeline implements AsyncDisposable {
   }
 
   #pending(): StreamState[] {
-    return this.#options.wal.streams().filter(({ unreleasedBatches }) => unreleasedBatches > 0)
+    return this.#options.wal.streams().filter(one => one.unreleasedBatches > 0 && this.#isOurs(one.key))
+  }
+
+  #isOurs({ clusterId }: StreamKey): boolean {
+    return clusterId === this.#options.clusterId
   }
 
   #state(key: StreamKey): StreamState | undefined {

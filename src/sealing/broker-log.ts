@@ -133,9 +133,11 @@ export class BrokerLog {
 
   /** Where the batch begins that holds the log's start: kafka-delete-records moves the start into the middle of one. */
   async firstBatch(stream: StreamKey, start: number): Promise<number> {
-    // However little is asked for, the broker gives a whole batch.
-    const { records } = await this.#cluster.fetchLog(stream, start, 1)
-    for (const { header } of soundBatchesOf(records)) return Math.min(start, header.baseOffset)
+    // However little is asked for, the broker gives a whole batch. One may be damaged on the way, and the answer is for good.
+    for (let tries = 0; tries < 2; tries++) {
+      const { records } = await this.#cluster.fetchLog(stream, start, 1)
+      for (const { header } of soundBatchesOf(records)) return Math.min(start, header.baseOffset)
+    }
     return start
   }
 

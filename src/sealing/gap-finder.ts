@@ -111,6 +111,7 @@ export class GapFinder {
     }
     this.#seen = seen
     this.#silent = silent
+    this.#reached.write()
     await this.#forget(this.#reached.longMissing(new Set([...ids, ...seen.keys()])))
     this.#reached.write()
   }
@@ -121,7 +122,8 @@ export class GapFinder {
     for (const ids of Map.groupBy(missing, id => streamOf(id).topicId).values()) {
       const key = streamOf(ids[0]!)
       if (key.clusterId !== clusterId) continue // the worker may be back there one day
-      if (watched(key.topic) !== null && (await cluster.knows(key))) continue
+      // Where too few brokers say so, it is asked again when it has been missing for as long once more.
+      if (watched(key.topic) !== null && (await cluster.knows(key).catch(() => true))) continue
       for (const id of ids) this.#reached.forget(id)
     }
   }

@@ -1,5 +1,6 @@
 // What a broker that has stopped costs the clients of the others: nothing. And what of its own is lost: nothing.
 import { afterAll, beforeAll, expect, test } from 'vitest'
+import { Cluster } from '../../src/kafka/cluster.ts'
 import { kafkaClient } from '../support/kafka-client.ts'
 import { kcat } from '../support/kcat.ts'
 import { archivedValues, expectLeadersLogs } from '../support/leaders.ts'
@@ -27,6 +28,14 @@ describeWith(['kafka-own', 'kcat'], 'one of three brokers that does nothing', ()
       admin.createTopics({ waitForLeaders: true, topics: [{ topic, replicaAssignment }] })
     )
     return topic
+  }
+  /** Resolves when a node that stood still knows what has been made since. */
+  const untilCaughtUp = async (node: number) => {
+    const topic = `since-${node}`
+    await withAdmin(cluster().bootstrap, admin => admin.createTopics({ waitForLeaders: false, topics: [{ topic }] }))
+    const { port } = cluster().nodes.find(({ id }) => id === node)!
+    using itself = new Cluster([{ host: '127.0.0.1', port }])
+    await until(async () => (await itself.refresh([topic])).length > 0, { what: `node ${node} has caught up` })
   }
   const producer = async () => {
     const client = kafkaClient(worker.bootstrap, { requestTimeout: 60_000, retry: { retries: 5 } })
@@ -81,6 +90,7 @@ describeWith(['kafka-own', 'kcat'], 'one of three brokers that does nothing', ()
       expect(shown.toString()).toContain('3 brokers:')
     } finally {
       await cluster().thaw(node)
+      await untilCaughtUp(node)
     }
   })
 

@@ -1,6 +1,7 @@
 // The raw client of a cluster, where a broker's answer decides what may be believed.
 import type { Socket } from 'node:net'
 import { expect, test } from 'vitest'
+import { formatAddress } from '../../src/kafka/address.ts'
 import { Cluster } from '../../src/kafka/cluster.ts'
 import { responseFrame } from '../../src/kafka/headers.ts'
 import { KafkaError } from '../../src/kafka/kafka-errors.ts'
@@ -51,25 +52,27 @@ test('a topic that one of the brokers knows is known, by its id', async () => {
   expect(await cluster.knows({ topic: 'orders', topicId: 'AAAAAAAAAAAAAAAAAAAABg' })).toBe(false)
 })
 
-test('brokers that are of another cluster from some time on are not believed', async () => {
-  const brokers: { nodeId: number; rack: null; host: string; port: number }[] = []
-  let clusterId = 'first'
-  const { address } = await serve(frame => {
-    if (frame.readInt16BE(4) === apiVersions.key) return versionsAnswer(frame)
-    const answer = { brokers, clusterId, topics: [] }
-    return responseFrame(metadata, 13, frame.readInt32BE(8), metadata.response.encode(answer, 13))
-  })
-  brokers.push({ nodeId: 1, rack: null, ...address })
-  using cluster = new Cluster([address])
+test('an address that leads to another cluster from some time on is not believed; the others are asked', async () => {
+  const clusters = ['first', 'first']
+  const at = async (place: number) => {
+    const { address } = await serve(frame => {
+      if (frame.readInt16BE(4) === apiVersions.key) return versionsAnswer(frame)
+      const answer = { brokers: [], clusterId: clusters[place]!, topics: [] }
+      return responseFrame(metadata, 13, frame.readInt32BE(8), metadata.response.encode(answer, 13))
+    })
+    return address
+  }
+  const [one, other] = [await at(0), await at(1)]
+  using cluster = new Cluster([one, other])
   expect(await cluster.clusterId()).toBe('first')
-  clusterId = 'second'
-  brokers.length = 0
+  clusters[0] = 'second'
+  expect(await cluster.refresh(['orders'])).toEqual([])
+  clusters[1] = 'second'
   await expect(cluster.refresh(['orders'])).rejects.toMatchObject({
     code: 'BROKER_ERROR',
-    message: 'the brokers are of the cluster second now, not of first as before',
+    message: `${formatAddress(one)} is of the cluster second, not of first`,
     retriable: true
   })
-  expect([...cluster.brokers]).toEqual([[1, address]])
 })
 
 test('a topic that may not be described is no topic that is gone: the error names the right that is lacking', async () => {

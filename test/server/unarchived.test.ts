@@ -21,6 +21,7 @@ async function start(sealNext: Sealer['sealNext']): Promise<{ wal: Wal; pipeline
   const logger = pino({ level: 'silent' })
   const pipeline = new Pipeline({
     wal,
+    clusterId: orders.clusterId,
     sealer,
     gaps: noGaps,
     logger,
@@ -36,6 +37,21 @@ async function start(sealNext: Sealer['sealNext']): Promise<{ wal: Wal; pipeline
   })
   return { wal, pipeline }
 }
+
+test('what is left of another cluster is neither sealed nor waited for', async () => {
+  const sealed: string[] = []
+  const { wal, pipeline } = await start(async key => {
+    sealed.push(key.clusterId)
+    wal.releaseStreams([key])
+    return { progressed: true, end: 1, covered: 1 }
+  })
+  await wal.append([captured(0, { stream: { ...orders, clusterId: 'another' } })])
+  await pipeline.capture([captured(0)])
+  await until(() => pipeline.unarchived().length === 0, { what: 'what is ours is archived' })
+  expect((await pipeline.flush({ timeoutMs: 1_000 })).partitions).toEqual([])
+  expect(sealed).toEqual([orders.clusterId])
+  expect(wal.streams()).toMatchObject([{ key: { clusterId: 'another' } }])
+})
 
 test('what is captured is unarchived until the WAL lets go of it', async () => {
   const { wal, pipeline } = await start(async () => new Promise(() => {}))

@@ -45,7 +45,7 @@ export interface RunningSource {
    * null: none of this topic. Without this method none of any.
    */
   watches?(topic: string): Backfill | null
-  /** Whether something of a topic may have gone through since the start without being captured: it had no answer. */
+  /** Whether something of a topic may have gone through since the start without being captured: acks=0, or let pass. */
   hasPassed?(topic: string, topicId: string): boolean
   /** Takes nothing new, finishes what it owes, closes. Called once, on the main thread, before the WAL closes. */
   stop(): Promise<void>

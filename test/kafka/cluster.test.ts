@@ -1,6 +1,7 @@
 // The raw client of a cluster, where a broker's answer decides what may be believed.
 import type { Socket } from 'node:net'
-import { expect, test } from 'vitest'
+import { expect, onTestFinished, test } from 'vitest'
+import type { Address } from '../../src/kafka/address.ts'
 import { formatAddress } from '../../src/kafka/address.ts'
 import { Cluster } from '../../src/kafka/cluster.ts'
 import { responseFrame } from '../../src/kafka/headers.ts'
@@ -84,12 +85,8 @@ test('a topic that may not be described is no topic that is gone: the error name
   })
 })
 
-test('one that is silent is waited for no longer than others take, and is asked last from then on', async () => {
-  const waiting: Socket[] = []
-  const mute = await serve((_frame, socket) => {
-    waiting.push(socket)
-    return null
-  })
+/** How often a broker answered beside this one, which is named first, until the cluster had been asked three times. */
+async function answeredBeside(first: Address): Promise<number> {
   let answered = 0
   const well = await serve(frame => {
     if (frame.readInt16BE(4) === apiVersions.key) return versionsAnswer(frame)
@@ -97,8 +94,19 @@ test('one that is silent is waited for no longer than others take, and is asked 
     const answer = { brokers: [], clusterId: 'c', topics: [] }
     return responseFrame(metadata, 13, frame.readInt32BE(8), metadata.response.encode(answer, 13))
   })
-  using cluster = new Cluster([mute.address, well.address])
+  const cluster = new Cluster([first, well.address])
+  onTestFinished(() => cluster[Symbol.dispose]())
   for (let i = 0; i < 3; i++) expect(await cluster.refresh(null)).toEqual([])
+  return answered
+}
+
+test('one that is silent is waited for no longer than others take, and is asked last from then on', async () => {
+  const waiting: Socket[] = []
+  const mute = await serve((_frame, socket) => {
+    waiting.push(socket)
+    return null
+  })
+  const answered = await answeredBeside(mute.address)
   expect(answered).toBe(3)
   expect(waiting.map(({ readyState }) => readyState)).toEqual(['open']) // asked once, and not given up yet
 })
@@ -111,15 +119,7 @@ test('a broker that does not answer is asked last from then on', async () => {
     socket.destroy()
     return null
   })
-  let answered = 0
-  const well = await serve(frame => {
-    if (frame.readInt16BE(4) === apiVersions.key) return versionsAnswer(frame)
-    answered += 1
-    const answer = { brokers: [], clusterId: 'c', topics: [] }
-    return responseFrame(metadata, 13, frame.readInt32BE(8), metadata.response.encode(answer, 13))
-  })
-  using cluster = new Cluster([mute.address, well.address])
-  for (let i = 0; i < 3; i++) expect(await cluster.refresh(null)).toEqual([])
+  const answered = await answeredBeside(mute.address)
   expect({ refused, answered }).toEqual({ refused: 1, answered: 3 })
 
   using alone = new Cluster([mute.address])

@@ -51,7 +51,7 @@ const GONE: LogState = { exists: false, start: 0, end: Number.MAX_SAFE_INTEGER, 
 export class BrokerLog {
   readonly #cluster: Cluster
   readonly #logger: Logger
-  /** By stream: since when the cluster says that it does not know the topic. */
+  /** By stream: since when, by `performance.now()`, the cluster says that it does not know the topic. */
   readonly #missingSince = new Map<string, number>()
   readonly #rewriting = new Map<string, Rewriting & { readonly askedAt: number }>()
 
@@ -86,9 +86,9 @@ export class BrokerLog {
 
   async #gone(stream: StreamKey): Promise<LogState> {
     const id = streamId(stream)
-    const since = this.#missingSince.get(id) ?? Date.now()
+    const since = this.#missingSince.get(id) ?? performance.now()
     this.#missingSince.set(id, since)
-    if (Date.now() - since >= GONE_AFTER_MS && !(await this.#cluster.knows(stream))) return GONE
+    if (performance.now() - since >= GONE_AFTER_MS && !(await this.#cluster.knows(stream))) return GONE
     throw new MillraceError('BROKER_ERROR', `the cluster does not know topic ${stream.topic} (${stream.topicId})`, {
       retriable: true
     })
@@ -101,8 +101,9 @@ export class BrokerLog {
   async rewriting({ topic, topicId }: StreamKey, asOf: number, { exists }: LogState): Promise<Rewriting> {
     const known = this.#rewriting.get(topicId)
     if (!exists) return known ?? neverRewritten
-    if (known !== undefined && known.askedAt > asOf) return known
     const askedAt = Date.now()
+    const wasSetBack = (known?.askedAt ?? 0) > askedAt // the clock: what is captured from now on would seem to be older
+    if (known !== undefined && known.askedAt > asOf && !wasSetBack) return known
     const { timestampType, compressionType } = await this.#cluster.topicSettings(topic)
     const rewrites = timestampType === 'LogAppendTime' || compressionType !== 'producer'
     const rewroteUntil = known?.rewrites ? Date.now() : (known?.rewroteUntil ?? 0)
@@ -165,7 +166,9 @@ export class BrokerLog {
       for (let hole = holes[next]; hole !== undefined && hole.from < offset; hole = holes[++next]) {
         const from = Math.max(hole.from, position)
         const to = Math.min(hole.to, offset)
-        if (from < to) gaps.push({ from, to, reason: reason ?? (from < start ? 'retention' : 'compacted') })
+        const cut = reason === undefined ? Math.max(from, Math.min(to, start)) : to
+        if (from < cut) gaps.push({ from, to: cut, reason: reason ?? 'retention' })
+        if (cut < to) gaps.push({ from: cut, to, reason: 'compacted' })
         if (hole.to > offset) break
       }
       position = offset

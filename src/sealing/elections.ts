@@ -13,9 +13,9 @@ const TAKEN_BACK_AFTER_MS = 60_000
 const NEW_MS = 5_000
 
 /**
- * Which rows no election can have taken back: those below the end of their leader epoch in the log, and those below the log's
- * start, which must have been committed. The epoch of a capture is the one that was known before it was sent. What is fetched
- * after this call is the log's. Throws BROKER_ERROR, BROKER_UNREACHABLE.
+ * Which rows no election is known to have taken back: those below the end of their leader epoch in the log, and those below the
+ * log's start, of which nobody can tell any more, and which would be a gap. The epoch of a capture is the one that was known
+ * before it was sent. What is fetched after this call is the log's. Throws BROKER_ERROR, BROKER_UNREACHABLE.
  */
 export async function keptBy(
   broker: BrokerLog,
@@ -49,11 +49,13 @@ export async function takenBack(
   if (ends === undefined) return []
   const logEnd = ends.get(log.leaderEpoch) || Number.POSITIVE_INFINITY // a leader that has not heard so has nothing of it
   const now = Date.now()
+  // By how much two times differ, for the clock may have been set back since the batch was captured.
+  const isOld = ({ appendedMs }: WalEntry, ms: number): boolean => Math.abs(now - appendedMs) > ms
   const isPastLog = (row: WalEntry): boolean =>
-    row.baseOffset >= logEnd && row.leaderEpoch <= log.leaderEpoch && row.appendedMs < now - NEW_MS
+    row.baseOffset >= logEnd && row.leaderEpoch <= log.leaderEpoch && isOld(row, NEW_MS)
   const isPastEpoch = (row: WalEntry): boolean =>
     row.lastOffset >= (ends.get(row.leaderEpoch) ?? Number.POSITIVE_INFINITY)
-  return above.filter(row => isPastLog(row) || (row.appendedMs < now - TAKEN_BACK_AFTER_MS && isPastEpoch(row)))
+  return above.filter(row => isPastLog(row) || (isOld(row, TAKEN_BACK_AFTER_MS) && isPastEpoch(row)))
 }
 
 /**

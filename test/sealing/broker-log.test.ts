@@ -1,5 +1,5 @@
 // What the broker's log has for holes, and what it says of those for which it has nothing.
-import { describe, expect, test } from 'vitest'
+import { afterEach, describe, expect, test, vi } from 'vitest'
 import { Cluster } from '../../src/kafka/cluster.ts'
 import { responseFrame } from '../../src/kafka/headers.ts'
 import { apiVersions, fetch, metadata } from '../../src/kafka/messages.ts'
@@ -19,6 +19,8 @@ const ranges = (texts: string): OffsetRange[] =>
     .filter(Boolean)
     .map(range => ({ from: Number(range.split('-')[0]), to: Number(range.split('-')[1]) }))
 const text = ({ from, to, reason }: Gap): string => `${from}-${to} ${reason}`
+
+afterEach(() => void vi.useRealTimers())
 
 interface Case {
   of: string
@@ -72,6 +74,14 @@ describe('for holes', () => {
       fetches: []
     },
     {
+      of: 'two gaps where the log begins between batches',
+      holes: '0-15',
+      start: 10,
+      batches: [14],
+      gaps: ['0-10 retention', '10-14 compacted'],
+      fetches: [10]
+    },
+    {
       of: 'gaps without the topic',
       holes: '0-2 4-9',
       exists: false,
@@ -104,6 +114,16 @@ test.each([
   [22, 22]
 ])('the batch that holds the log’s start %d, if any, begins at %d', async (start, base) => {
   expect(await fakeBroker(COMPACTED).broker.firstBatch(orders, start)).toBe(base)
+})
+
+test('settings are asked for also when the clock has been set back since they last were', async () => {
+  const answers = ['producer', 'gzip']
+  const { broker } = fakeBroker(COMPACTED, { compressionType: () => answers.shift()! })
+  const log = { exists: true, start: 0, end: 22, leaderEpoch: 4 }
+  vi.useFakeTimers({ toFake: ['Date'] })
+  expect(await broker.rewriting(orders, Date.now(), log)).toMatchObject({ rewrites: false })
+  vi.setSystemTime(Date.now() - 3_600_000)
+  expect(await broker.rewriting(orders, Date.now(), log)).toMatchObject({ rewrites: true })
 })
 
 test('a fetch asks by the id of the topic that is meant, whichever has its name now', async () => {

@@ -134,7 +134,7 @@ test('retention may take more offsets at once than an index can tell of', async 
 })
 
 test('a topic that is deleted before anything of it was captured gets no archive', async () => {
-  vi.useFakeTimers({ toFake: ['Date'] })
+  vi.useFakeTimers({ toFake: ['performance'] })
   await using world = await openWorld(fakeBroker([], { topicId: 'another' }))
   await expect(world.seal()).rejects.toThrow('does not know topic')
   vi.advanceTimersByTime(5_000)
@@ -143,7 +143,7 @@ test('a topic that is deleted before anything of it was captured gets no archive
 })
 
 test('what a topic had without its being captured is a gap when it has been deleted, also where nothing was captured', async () => {
-  vi.useFakeTimers({ toFake: ['Date'] })
+  vi.useFakeTimers({ toFake: ['performance'] })
   for (const captures of [[], [captured(3)]]) {
     await using world = await openWorld(fakeBroker([], { topicId: 'another' }))
     if (captures.length > 0) await world.wal.append(captures)
@@ -158,7 +158,7 @@ test('what a topic had without its being captured is a gap when it has been dele
 })
 
 test('a topic that another broker knows is not gone, however long the one that is asked has not heard of it', async () => {
-  vi.useFakeTimers({ toFake: ['Date'] })
+  vi.useFakeTimers({ toFake: ['performance'] })
   await using world = await openWorld(fakeBroker([], { topicId: 'another', isKnownElsewhere: true }))
   for (let i = 0; i < 3; i++) {
     await expect(world.seal({ seenEnd: 7 })).rejects.toThrow('does not know topic')
@@ -235,6 +235,14 @@ test('what an election took back where nobody writes any more is put aside: what
   expect(await world.seal()).toMatchObject({ progressed: false, end: 10 })
   expect(await world.archived()).toMatchObject({ end: 10, batches: [0], extras: [10, 11, 13, 14] })
   expect(world.wal.streams()).toMatchObject([{ firstOffset: 12, lastOffset: 12 }])
+})
+
+test('what an election took back is put aside also when the clock has been set back since it was captured', async () => {
+  await using world = await openWorld(fakeBroker([batchAt(0, 9)], { epochEnds: new Map([[3, 10]]) }))
+  await world.wal.append([{ ...captured(10), leaderEpoch: 3 }])
+  vi.useFakeTimers({ toFake: ['Date'], now: Date.now() - 3_600_000 })
+  await world.seal()
+  expect(await world.archived()).toMatchObject({ end: 10, batches: [0], extras: [10] })
 })
 
 test('what an unclean election put in the place of what is archived is put beside it, once for each election', async () => {

@@ -11,6 +11,7 @@ import type { Configuration, WorkerConfig } from './config.ts'
 import { upstreamOf } from './config.ts'
 import type { RunningSource } from './connect/connector.ts'
 import { dataFolders } from './data-folders.ts'
+import { before } from './deadline.ts'
 import { messageOf } from './errors.ts'
 import { formatAddress } from './kafka/address.ts'
 import { Cluster } from './kafka/cluster.ts'
@@ -38,6 +39,8 @@ const RETRY_FOR_MS = 2_000
 
 /** At shutdown, how long what was captured may take to be archived; what takes longer stays in the WAL. */
 const DRAIN_ARCHIVE_MS = 10_000
+/** How long brokers may take at the end to say how far their logs reach. */
+const LAST_LOOK_MS = 2_000
 
 /** Whatever else is local goes before the WAL has to stop: at this multiple of the reserve; warm copies are looked at so often. */
 const GIVES_WAY_AT = 1.25
@@ -103,6 +106,7 @@ export async function startWorker(
     file: folders.reached,
     watched: topic => watchedBy(watching, topic),
     hasPassed: (topic, topicId) => watching.some(source => source.hasPassed?.(topic, topicId) ?? false),
+    passedTopics: () => watching.reduce((sum, { passedTopics = 0 }) => sum + passedTopics, 0),
     segmentMs: worker['segment.ms']
   })
   const pipeline = opened.use(
@@ -184,6 +188,9 @@ export async function startWorker(
     async stop() {
       phase = 'draining'
       await Promise.all([running.disposeAsync(), http.drain()])
+      // What came last of a topic may be all that ever came of it, and the next start would not know.
+      const looking = gaps.look().catch(err => logger.warn({ err }, 'what was not captured could not be looked for'))
+      await before(Date.now() + LAST_LOOK_MS, looking)
       try {
         await pipeline.flush({ timeoutMs: DRAIN_ARCHIVE_MS, capturedOnly: true })
       } catch (error) {

@@ -105,6 +105,10 @@ export class KafkaProxy implements RunningSource, NodeMap, Dialer {
     return passed.has(topic) || passed.has(topicId)
   }
 
+  get passedTopics(): number {
+    return this.#context.passed.size
+  }
+
   addressOf(nodeId: number): Address {
     return { host: this.#config['advertised.host'] ?? this.#config.listen.host, port: this.#portOf(nodeId) }
   }

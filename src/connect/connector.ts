@@ -47,6 +47,8 @@ export interface RunningSource {
   watches?(topic: string): Backfill | null
   /** Whether something of a topic may have gone through since the start without being captured: acks=0, or let pass. */
   hasPassed?(topic: string, topicId: string): boolean
+  /** Of how many topics something has, so that a new one is noticed soon. */
+  readonly passedTopics?: number
   /** Takes nothing new, finishes what it owes, closes. Called once, on the main thread, before the WAL closes. */
   stop(): Promise<void>
 }

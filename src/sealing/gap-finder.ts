@@ -20,6 +20,8 @@ export interface GapFinderParts extends ReachedParts {
   watched(topic: string): Backfill | null
   /** Whether something of a topic may have gone through a source without having been captured. */
   hasPassed(topic: string, topicId: string): boolean
+  /** Of how many topics it may; it only grows. */
+  passedTopics(): number
   /** How long a partition may lack something before it is fetched, in milliseconds. */
   readonly segmentMs: number
 }
@@ -39,6 +41,8 @@ interface Seen {
 }
 
 const LOOK_MS = 30_000
+/** A topic of which something has passed for the first time is noted sooner: a restart would forget where it began. */
+const NEWS_LOOK_MS = 1_000
 /** So many records that were not captured are fetched at the second look: their log may not keep them long. */
 const MANY_RECORDS = 100_000
 
@@ -47,14 +51,21 @@ export class GapFinder {
   readonly #reached: Reached
   /** The high watermarks when the worker started; undefined for a partition without a leader then. */
   readonly #atStart: ReadonlyMap<string, number | undefined>
+  /** Of the topics that are watched, by their ids, the highest partition that was known at the start; infinite for the others. */
+  readonly #lastPartitions = new Map<string, number>()
   #seen = new Map<string, Seen>()
   #silent: StreamKey[] = []
-  #lookAgainAt = 0
+  #lookedAt = Number.NEGATIVE_INFINITY
+  /** `passedTopics` of the last look. */
+  #passedTopics = 0
 
   private constructor(parts: GapFinderParts, atStart: Map<string, number | undefined>) {
     this.#parts = parts
     this.#reached = new Reached(parts)
     this.#atStart = atStart
+    for (const { topicId, partition } of this.#reached.keys()) {
+      this.#lastPartitions.set(topicId, Math.max(partition, this.#lastPartitions.get(topicId) ?? 0))
+    }
   }
 
   /** To be called before sources let anything in: what a topic holds now was not sent while they were watching. */
@@ -71,14 +82,17 @@ export class GapFinder {
 
   /** Looks if it is time to. */
   async lookAgain(): Promise<void> {
-    if (performance.now() < this.#lookAgainAt) return
-    this.#lookAgainAt = performance.now() + this.interval
+    const hasNews = this.#parts.passedTopics() > this.#passedTopics
+    const interval = hasNews ? Math.min(NEWS_LOOK_MS, this.interval) : this.interval
+    if (performance.now() - this.#lookedAt < interval) return
+    this.#lookedAt = performance.now()
     await this.look()
   }
 
   /** Asks the brokers how far the logs reach. To be called when all sources run. Throws BROKER_UNREACHABLE, BROKER_ERROR. */
   async look(): Promise<void> {
-    const { wal, watched } = this.#parts
+    const { wal, watched, passedTopics } = this.#parts
+    const passed = passedTopics()
     const held = wal.streams()
     const captured = new Map(held.map(({ key, lastOffset }) => [streamId(key), lastOffset + 1]))
     const capturedTopics = new Set(held.map(({ key }) => key.topicId))
@@ -90,14 +104,15 @@ export class GapFinder {
       const backfill = watched(key.topic)
       if (backfill === null) continue
       const id = streamId(key)
-      const isKnown = this.#reached.get(id) !== undefined || capturedTopics.has(key.topicId)
-      if (backfill === 'captured' && !isKnown && !this.#parts.hasPassed(key.topic, key.topicId)) continue
+      const isArchived = this.#lastPartitions.has(key.topicId) || capturedTopics.has(key.topicId)
+      const isKnown = isArchived || this.#parts.hasPassed(key.topic, key.topicId)
+      if (backfill === 'captured' && !isKnown) continue
       ids.add(id)
       if (end === undefined) {
         silent.push(key)
         continue
       }
-      const reached = this.#remembered(id, backfill) ?? this.#begin(id, backfill, end)
+      const reached = this.#remembered(id, backfill) ?? this.#begin(key, backfill, end)
       const one = { key, end, captured: captured.get(id) ?? 0 }
       const before = this.#seen.get(id)
       const since = before?.captured === one.captured ? before.since : undefined
@@ -111,6 +126,7 @@ export class GapFinder {
     }
     this.#seen = seen
     this.#silent = silent
+    this.#passedTopics = passed
     this.#reached.write()
     await this.#forget(this.#reached.longMissing(new Set([...ids, ...seen.keys()])))
     this.#reached.write()
@@ -125,6 +141,7 @@ export class GapFinder {
       // Where too few brokers say so, it is asked again when it has been missing for as long once more.
       if (watched(key.topic) !== null && (await cluster.knows(key).catch(() => true))) continue
       for (const id of ids) this.#reached.forget(id)
+      this.#lastPartitions.delete(key.topicId)
     }
   }
 
@@ -133,9 +150,15 @@ export class GapFinder {
     return this.#reached.get(id)
   }
 
-  /** A topic that was not there at the start was made while we watched: all of it is wanted. */
-  #begin(id: string, backfill: Backfill, end: number): number {
-    const leavesOut = backfill === 'captured' && this.#atStart.has(id)
+  /**
+   * All is wanted of a topic that was not there at the start, and was made while we watched; and of a partition that was added to
+   * one that is archived, also while no worker ran: those that were there before have lower numbers.
+   */
+  #begin(key: StreamKey, backfill: Backfill, end: number): number {
+    const id = streamId(key)
+    const last = this.#lastPartitions.get(key.topicId) ?? Number.POSITIVE_INFINITY
+    this.#lastPartitions.set(key.topicId, last)
+    const leavesOut = backfill === 'captured' && this.#atStart.has(id) && key.partition <= last
     const offset = leavesOut ? (this.#atStart.get(id) ?? end) : 0
     this.#reached.begin(id, offset, { leavesOut })
     return offset

@@ -2,6 +2,8 @@
 import { readFileSync, renameSync, writeFileSync } from 'node:fs'
 import type { Logger } from 'pino'
 import { messageOf } from '../errors.ts'
+import type { StreamKey } from '../wal/stream.ts'
+import { streamOf } from '../wal/stream.ts'
 import type { SealStep } from './sealer.ts'
 
 export interface ReachedParts {
@@ -47,6 +49,11 @@ export class Reached {
 
   get(id: string): number | undefined {
     return this.#offsets.get(id)
+  }
+
+  /** All partitions of which something is kept. */
+  keys(): StreamKey[] {
+    return [...this.#offsets.keys()].map(streamOf)
   }
 
   /** An archive is to begin with this offset; whether what the log has before is left out. */

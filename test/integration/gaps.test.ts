@@ -1,7 +1,7 @@
 // What never passed through the proxy, or was not acknowledged: the archive has it all the same, byte for byte, and says of
 // what the broker no longer has that it is missing, and why.
 import { randomBytes } from 'node:crypto'
-import { appendFile, readdir, rm } from 'node:fs/promises'
+import { appendFile, readdir, readFile, rm } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { afterEach, expect, test } from 'vitest'
 import { manifests } from '../support/archived.ts'
@@ -41,6 +41,26 @@ describeWith(needs, 'what is not captured', () => {
     const topic = await createTopic(useKafka().bootstrap)
     await send(worker.bootstrap, topic, batches('a', 'b'), { acks: 0 })
     await expectDue(worker, topic)
+  })
+
+  test.each(['terminate', 'kill9'] as const)('acks=0 alone is archived also after a restart by %s', async how => {
+    const worker = await start()
+    const topic = await createTopic(useKafka().bootstrap)
+    await send(worker.bootstrap, topic, batches('a', 'b'), { acks: 0 })
+    await withAdmin(useKafka().bootstrap, async admin => {
+      const end = async () => (await admin.fetchTopicOffsets(topic))[0]!.high
+      await until(async () => (await end()) === '6', { what: 'the broker has them' })
+    })
+    if (how === 'kill9') {
+      const noted = async () =>
+        (await readFile(dataPath(worker, 'reached.json'), 'utf8').catch(() => '')).includes(topic)
+      await until(noted, { what: `${topic} is noted` })
+    }
+    await worker[how]()
+    await worker.start()
+    await flush(worker, topic)
+    await expectBrokersLog(worker, topic)
+    await expectClean(worker, topic)
   })
 
   test('with backfill: earliest a topic that only others write to is archived when it is due', async () => {

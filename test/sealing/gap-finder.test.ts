@@ -22,16 +22,23 @@ interface Told {
   isKnown?: () => boolean
   end: () => number
   backfill?: () => Backfill | null
+  partitions?: () => number
+  /** Of how many topics something has passed: of this one, if of any. */
+  passed?: () => number
   /** What `reached.json` holds at first. */
   kept?: object
 }
 
-/** A finder, and what it is told of the one partition that there is. `restart` gives another, which reads what this one has written. */
+/** A finder, and what it is told of the one partition that there is, or of several that are alike. `restart` gives another, which reads what this one has written. */
 async function openFinder(told: Told) {
   const { isListed = () => true, isKnown = isListed, end, backfill = () => 'earliest', kept } = told
+  const { partitions = () => 1, passed = () => 1 } = told
   const temp = await tempFolder('gap-finder')
-  const topic = { name: orders.topic, topicId: orders.topicId, isInternal: false, leaders: new Map([[0, 1]]) }
-  const refresh = vi.fn(async () => (isListed() ? [topic] : []))
+  const topic = () => {
+    const leaders = new Map(Array.from({ length: partitions() }, (_, partition) => [partition, 1]))
+    return { name: orders.topic, topicId: orders.topicId, isInternal: false, leaders }
+  }
+  const refresh = vi.fn(async () => (isListed() ? [topic()] : []))
   const cluster: Pick<Cluster, 'refresh' | 'listOffsets' | 'knows'> = {
     refresh,
     listOffsets: async keys => keys.map(end),
@@ -48,7 +55,8 @@ async function openFinder(told: Told) {
       logger: pino({ level: 'silent' }),
       file,
       watched: backfill,
-      hasPassed: () => true,
+      hasPassed: () => passed() > 0,
+      passedTopics: passed,
       segmentMs: HOUR_MS
     })
   const remembered = async () => JSON.parse(await readFile(file, 'utf8')).reached[streamId(orders)]
@@ -122,6 +130,45 @@ test('what comes after a seal is due after segment.ms again', async () => {
   expect(finder.due()).toEqual([])
   vi.advanceTimersByTime(HOUR_MS)
   expect(finder.due()).toEqual([orders])
+})
+
+test('a topic of which something passes for the first time is noted within a second, for a restart forgets where it began', async () => {
+  let [passed, end] = [0, 500]
+  await using world = await openFinder({ end: () => end, backfill: () => 'captured', passed: () => passed })
+  const { finder, restart, refresh } = world
+  await finder.lookAgain()
+  const looks = refresh.mock.calls.length
+  ;[passed, end] = [1, 503]
+  vi.advanceTimersByTime(999)
+  await finder.lookAgain()
+  expect(refresh).toHaveBeenCalledTimes(looks)
+  vi.advanceTimersByTime(1)
+  for (let i = 0; i < 2; i++) await finder.lookAgain()
+  vi.advanceTimersByTime(1_000)
+  await finder.lookAgain() // which is not due
+  expect(refresh).toHaveBeenCalledTimes(looks + 1)
+
+  passed = 0
+  const again = await restart()
+  await again.look()
+  expect(again.behind()).toEqual([{ key: orders, lastOffset: 502 }])
+  expect(again.uncapturedOffsets).toBe(3)
+})
+
+test('a partition that is added to a topic that is archived is archived whole, also if no worker ran', async () => {
+  let partitions = 1
+  const kept = { reached: { [streamId(orders)]: 5 }, begins: [] }
+  const told: Told = { end: () => 5, backfill: () => 'captured', partitions: () => partitions, passed: () => 0, kept }
+  await using world = await openFinder(told)
+  const { finder, restart } = world
+  await finder.look()
+  expect(finder.behind()).toEqual([])
+  partitions = 2
+  for (const one of [await restart(), finder]) {
+    await one.look()
+    expect(one.behind()).toEqual([{ key: { ...orders, partition: 1 }, lastOffset: 4 }])
+    expect(one.uncapturedOffsets).toBe(5)
+  }
 })
 
 const archivedTo400 = { reached: { [streamId(orders)]: 400 }, begins: [] }

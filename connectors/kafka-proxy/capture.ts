@@ -2,8 +2,8 @@
 // they cannot be made durable.
 
 import type { CapturedBatch } from 'millrace/connect'
-import { FrameFlag } from 'millrace/connect'
-import type { messages, ProduceOutcome, ProduceRequest, ResponseOf } from 'millrace/kafka'
+import { FrameFlag, MillraceError } from 'millrace/connect'
+import type { messages, ProducedBatch, ProduceOutcome, ProduceRequest, ResponseOf } from 'millrace/kafka'
 import { KafkaError } from 'millrace/kafka'
 import type { Sent, TopicIds, TopicSelection } from './topics.ts'
 import { isCaptured } from './topics.ts'
@@ -18,7 +18,7 @@ const afterAppend: ReadonlySet<number> = new Set([
 
 export interface Accepted {
   readonly batches: readonly CapturedBatch[]
-  /** Why nothing of a topic can be captured: its id or name cannot be found out. By what the answer calls it. */
+  /** Why a topic cannot be captured: its id or name cannot be found out, or what was accepted. By what the answer calls it. */
   readonly unnamed: ReadonlyMap<string, unknown>
 }
 
@@ -31,9 +31,7 @@ export async function acceptedBatches(
   selection: TopicSelection,
   sent: Sent
 ): Promise<Accepted> {
-  const requested = new Map(
-    request.partitions.map(({ topic, topicId, partition, batch }) => [`${topic ?? topicId}/${partition}`, batch])
-  )
+  const requested = requestedOf(request, answer)
   const batches: CapturedBatch[] = []
   const unnamed = new Map<string, unknown>()
   for (const response of answer.responses) {
@@ -44,8 +42,8 @@ export async function acceptedBatches(
       if (!isCaptured(topic, selection)) continue
       for (const answered of appended) {
         const { index, baseOffset } = answered
-        const batch = requested.get(`${calledBy(response)}/${index}`)
-        if (!batch) continue
+        const batch = requested.get(calledBy(response))!.get(index)
+        if (!batch) throw new MillraceError('WIRE_CORRUPT', `the broker accepted what is no batch for partition ${index}`)
         const topicId = response.topicId ?? (await ids.idOf(topic, baseOffset))
         batches.push({
           stream: { clusterId, topic, topicId, partition: index },
@@ -62,6 +60,13 @@ export async function acceptedBatches(
     }
   }
   return { batches, unnamed }
+}
+
+/** The batches of topics that are answered, by what these are called and by partition. Where one comes twice, the last counts. */
+function requestedOf({ batches }: ProduceRequest, { responses }: ProduceOutcome) {
+  const requested = new Map(responses.map(response => [calledBy(response), new Map<number, ProducedBatch>()]))
+  for (const batch of batches) requested.get(batch.topic ?? batch.topicId!)?.set(batch.partition, batch)
+  return requested
 }
 
 /** The topics that should have been captured, by what the answer calls them: the broker has something of them in its log now. */
@@ -93,9 +98,16 @@ function isProvisional({ errorCode, logAppendTimeMs = -1 }: PartitionOutcome): b
   return afterAppend.has(errorCode) || logAppendTimeMs !== -1
 }
 
-/** Whether anything in the request is to be captured. A topic id that is not known yet counts as captured. */
-export function wantsCapture({ partitions }: ProduceRequest, ids: TopicIds, selection: TopicSelection): boolean {
-  return partitions.some(({ topic, topicId }) => isWanted(topic ?? ids.knownName(topicId!), selection))
+/**
+ * Whether anything in the request is to be captured. A topic id that is not known yet counts as captured, and so does what is not
+ * one batch, of which no topic is kept.
+ */
+export function wantsCapture(
+  { batches, unbatched }: ProduceRequest,
+  ids: TopicIds,
+  selection: TopicSelection
+): boolean {
+  return unbatched > 0 || batches.some(({ topic, topicId }) => isWanted(topic ?? ids.knownName(topicId!), selection))
 }
 
 /** The broker's answer with every captured success turned into "in the log, but not safe": the producer sends again. */
@@ -136,9 +148,16 @@ function isWanted(topic: string | undefined, selection: TopicSelection): boolean
   return topic === undefined || isCaptured(topic, selection)
 }
 
-/** The answer to a request that was not forwarded, because nothing could be made durable: the producer sends again. */
-export function refusal({ partitions }: ProduceRequest, reason: string): ProduceAnswer {
-  const topics = Map.groupBy(partitions, ({ topic, topicId }) => topic ?? topicId)
+/**
+ * The answer to a request that was not forwarded, because nothing could be made durable: the producer sends again.
+ * Throws WIRE_CORRUPT for one of which not all partitions can be answered.
+ */
+export function refusal({ batches, unbatched }: ProduceRequest, reason: string): ProduceAnswer {
+  if (unbatched > 0) {
+    const what = `a Produce request has ${unbatched} partitions without a batch`
+    throw new MillraceError('WIRE_CORRUPT', `${what}; it would be refused anyway: ${reason}`)
+  }
+  const topics = Map.groupBy(batches, ({ topic, topicId }) => topic ?? topicId)
   const responses = [...topics.values()].map(ofTopic => {
     const { topic, topicId } = ofTopic[0]!
     return {

@@ -8,7 +8,7 @@ export const proxyMetrics = {
   millrace_proxy_connections_cut_total: {
     type: 'counter',
     labels: ['reason'],
-    help: 'Client connections that the proxy ended: limit: connections.max or connections.max.per.ip; proxy_protocol: no PROXY header, or a wrong one; tls: no TLS, or no certificate that is trusted; no_broker: no broker could be reached; not_kafka: bytes that are no request, or one that is not offered; too_slow: a request that did not come to its end; idle: connections.max.idle.ms; error: all else, as an answer that cannot be read.'
+    help: 'Client connections that the proxy ended: limit: connections.max or connections.max.per.ip; proxy_protocol: no PROXY header, or a wrong one; tls: no TLS, or no certificate that is trusted; no_broker: no broker could be reached; not_kafka: bytes that are no request, or one that is not offered, or that no client sends; too_slow: a request that did not come to its end; idle: connections.max.idle.ms; error: all else, as an answer that cannot be read.'
   },
   millrace_proxy_requests_total: {
     type: 'counter',

@@ -48,7 +48,7 @@ export const proxyOptions = {
   'capture.inflight.bytes': {
     schema: option.bytes(1024 * 1024),
     default: '128MiB',
-    doc: 'Produce bytes in flight over all connections, above which clients have to wait'
+    doc: 'Produce bytes in flight over all connections, above which clients have to wait; beside them go at most two requests for which there is no room, each to another broker'
   },
   'frame.max.bytes': {
     schema: option.bytes(1024, 2 ** 31 - 1),

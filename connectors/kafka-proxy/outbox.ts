@@ -51,14 +51,14 @@ export class Outbox {
     return this.#owed.length === 0
   }
 
-  /** More than this should not be taken from the broker now. */
+  /** More than this should not be taken from the broker now, unless all that is kept waits for the broker itself. */
   get isCongested(): boolean {
-    return isBehind(this.#client) || this.#buffered > MAX_BUFFERED
+    return isBehind(this.#client) || (this.#buffered > MAX_BUFFERED && this.#owed[0]?.came !== null)
   }
 
   /** More than this should not be asked by the client now. */
   get isFull(): boolean {
-    return this.isCongested || this.#owed.length >= MAX_OWED
+    return isBehind(this.#client) || this.#buffered > MAX_BUFFERED || this.#owed.length >= MAX_OWED
   }
 
   /** A request that the proxy answers itself. */

@@ -11,6 +11,7 @@ import {
   scanProduceRequest
 } from 'millrace/kafka'
 import { refusal, wantsCapture } from './capture.ts'
+import { KeptFrame } from './kept-frame.ts'
 import type { Link } from './link.ts'
 import type { ProxyFigures } from './metrics.ts'
 import type { Exchange } from './outbox.ts'
@@ -20,9 +21,6 @@ import { isOffered } from './versions.ts'
 
 /** What has to come of a request within request.read.timeout.ms, unless it ends before: Kafka's clients give up as early. */
 const LEAST_PROGRESS = 1024 * 1024
-
-/** Less is found soon enough: V8 looks at what is young whenever some MB of objects have come. */
-const LEAST_GIVEN_BACK = 4096
 
 export class Requests {
   readonly #link: Link
@@ -150,8 +148,7 @@ export class Requests {
     let key = 0
     let version = 0
     let correlationId = 0
-    let kept: Buffer[] | null = null
-    let memory: ArrayBuffer[] = []
+    let kept: KeptFrame | null = null
     let forward = true
     let sentAt = 0
     return {
@@ -167,38 +164,28 @@ export class Requests {
         }
         if (isProduce && !budget.take(size, this.#retry)) return false
         this.#arriving = isProduce ? size : 0
-        kept = isProduce ? [] : null
+        kept = isProduce ? new KeptFrame() : null
         forward = !refused && !(isProduce && source.captureFault() !== null)
         return true
       },
       data: chunk => {
-        kept?.push(chunk)
-        if (kept !== null && this.#isAllThatWasRead(chunk)) memory.push(chunk.buffer)
+        kept?.push(chunk, this.#passing)
         if (forward) this.#forward(chunk)
       },
       end: () => {
         this.#progress += LEAST_PROGRESS
         figures.requests.add(key, version)
+        const frame = kept?.finish()
+        kept = null // until the next request, which may be hours away, it would stay in memory
+        const memory = frame?.memory ?? []
         const exchange = { key, version, correlationId, sentAt, reserved: this.#arriving, memory }
-        memory = [] // until the next request, which may be hours away, it would be kept
-        if (kept !== null) {
-          const produce = scanProduceRequest(kept, version)
-          this.#endProduce({ ...exchange, produce }, kept, forward)
+        if (frame !== undefined) {
+          const produce = scanProduceRequest(frame.chunks, version)
+          this.#endProduce({ ...exchange, produce }, frame.chunks, forward)
         } else if (forward) this.#link.outbox.expect({ ...exchange, produce: null })
         else this.#answerRefused({ ...exchange, produce: null })
-        kept = null
       }
     }
-  }
-
-  /**
-   * Whether nothing else lies in the memory of a chunk, and it is worth giving back. Node cuts what TLS decrypts, and small
-   * buffers, from pieces of memory that others have a part of; none of them takes more than half of one.
-   */
-  #isAllThatWasRead(chunk: Buffer): chunk is Buffer<ArrayBuffer> {
-    const read = this.#passing
-    if (read === null || chunk.length < LEAST_GIVEN_BACK) return false
-    return chunk.buffer === read.buffer && chunk.length === read.length && 2 * read.length > read.buffer.byteLength
   }
 
   #forward(chunk: Buffer): void {

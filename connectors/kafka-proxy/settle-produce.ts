@@ -97,11 +97,8 @@ export async function settleProduce(
 }
 
 /** Remembers the topics of a request with acks=0; none that nobody knows, of which there is no end. */
-export function notePassed(
-  { partitions }: ProduceRequest,
-  { ids, passed }: Pick<SettleContext, 'ids' | 'passed'>
-): void {
-  for (const { topic, topicId } of partitions) if (ids.knows(topic ?? topicId!)) passed.add(topic ?? topicId!)
+export function notePassed({ batches }: ProduceRequest, { ids, passed }: Pick<SettleContext, 'ids' | 'passed'>): void {
+  for (const { topic, topicId } of batches) if (ids.knows(topic ?? topicId!)) passed.add(topic ?? topicId!)
 }
 
 /** Remembers topics of which the broker accepted something, so that they exist; the log tells of each once, requests are many. */
@@ -115,10 +112,10 @@ function letPass(
   for (const topic of topics) passed.add(topic)
 }
 
-/** What a producer is told of topics that the broker took batches for, and whose name or id nobody can tell. */
+/** What a producer is told of topics that the broker took batches for, and that cannot be captured. */
 function refuseUnnamed(answer: ProduceAnswer, unnamed: Accepted['unnamed'], { logger }: SourceContext): ProduceAnswer {
   const [[topic, err]] = [...unnamed] as [[string, unknown]]
-  logger.error({ err, topics: [...unnamed.keys()] }, 'batches of unknown topics were not captured')
+  logger.error({ err, topics: [...unnamed.keys()] }, 'batches were accepted by the broker and cannot be captured; the producer is told to retry')
   return withdrawnUnnamed(answer, `millrace: ${topic}: ${messageOf(err)}`, unnamed)
 }
 

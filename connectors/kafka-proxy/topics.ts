@@ -1,6 +1,7 @@
 // Which topics are captured, and by which id and name they go: fed by the Metadata answers that pass by.
 import { MillraceError } from 'millrace/connect'
 import type { Cluster, messages, ResponseOf } from 'millrace/kafka'
+import { isTopicName } from 'millrace/kafka'
 
 export interface TopicSelection {
   readonly topics: readonly string[]
@@ -10,6 +11,7 @@ export interface TopicSelection {
 
 /** Whether a topic's batches are captured. Internal topics (`__consumer_offsets` and the like) are, only when named. */
 export function isCaptured(topic: string, { topics, regex, exclude }: TopicSelection): boolean {
+  if (!isTopicName(topic)) return false // brokers take none, and a pattern may take long over a client's megabytes
   if (exclude.includes(topic)) return false
   if (topics.length > 0) return topics.includes(topic)
   return !topic.startsWith('__') && regex.test(topic)

@@ -7,6 +7,7 @@ import { produce } from './messages.ts'
 
 /** What became of a request's batches. */
 export interface ProduceOutcome {
+  /** Without topics and partitions of which nothing was appended, or nobody can tell where. */
   readonly responses: readonly {
     /** In versions up to 12. */
     readonly name?: string | undefined
@@ -27,26 +28,33 @@ export function scanProduceAnswer(frame: Buffer, version: number): ProduceOutcom
   const cursor = new Cursor(frame, responseBodyStart(frame, produce, version))
   const responses: ProduceOutcome['responses'][number][] = []
   for (let topics = count(cursor, compact); topics > 0; topics--) {
-    const topic =
-      version < 13
-        ? { name: cursor.take(length(cursor, compact, 2)).toString('utf8') }
-        : { topicId: cursor.take(16).toString('base64url') }
+    const named = cursor.advance(version < 13 ? length(cursor, compact, 2) : 16)
+    const namedTo = cursor.position
     const partitionResponses: ProduceOutcome['responses'][number]['partitionResponses'][number][] = []
     for (let partitions = count(cursor, compact); partitions > 0; partitions--) {
       const at = cursor.advance(4 + 2 + 8 + 8)
-      partitionResponses.push({
-        index: frame.readInt32BE(at),
-        errorCode: frame.readInt16BE(at + 4),
-        baseOffset: readInt64(frame, at + 6),
-        // A repeated batch has the producer's own timestamp here, which may be any; it only matters whether there is one.
-        logAppendTimeMs: Number(frame.readBigInt64BE(at + 14))
-      })
+      const baseOffset = readInt64(frame, at + 6)
+      // A client can have a broker answer millions of partitions that do not exist.
+      if (baseOffset >= 0) {
+        partitionResponses.push({
+          index: frame.readInt32BE(at),
+          errorCode: frame.readInt16BE(at + 4),
+          baseOffset,
+          // A repeated batch has the producer's own timestamp here, which may be any; it only matters whether there is one.
+          logAppendTimeMs: Number(frame.readBigInt64BE(at + 14))
+        })
+      }
       if (version >= 5) cursor.advance(8) // log start offset
       if (version >= 8) skipErrors(cursor, compact)
       if (compact) skipTags(cursor)
     }
-    responses.push({ ...topic, partitionResponses })
     if (compact) skipTags(cursor)
+    if (partitionResponses.length === 0) continue
+    const topic =
+      version < 13
+        ? { name: frame.toString('utf8', named, namedTo) }
+        : { topicId: frame.toString('base64url', named, namedTo) }
+    responses.push({ ...topic, partitionResponses })
   }
   cursor.advance(4) // throttle time
   return { responses, namesBrokers: compact && hasTag(cursor, 0) }

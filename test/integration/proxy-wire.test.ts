@@ -202,6 +202,27 @@ describeWith(['kafka-own', 'kafka-tools', 'confluent'], 'the wire of the proxy',
     expect(logDifference(archived, await logWithoutEpochs(file!))).toBeNull()
   })
 
+  test('a batch with a few bytes behind it, which brokers cut off, is captured', async () => {
+    const topic = await createTopic(cluster().bootstrap)
+    using connection = await Connection.open(direct(1), 'test')
+    const { topics } = await connection.request(metadata, { topics: [{ name: topic }] })
+    const { leaderId } = topics[0]!.partitions[0]!
+    using leader = await Connection.open(offered(leaderId), 'test')
+    const records = Buffer.concat([oneRecord, Buffer.from([1, 2, 3])])
+    const topicData = [{ name: topic, topicId: topics[0]!.topicId!, partitionData: [{ index: 0, records }] }]
+    const { responses } = await leader.request(produce, {
+      transactionalId: null,
+      acks: -1,
+      timeoutMs: 9_000,
+      topicData
+    })
+    expect(responses[0]!.partitionResponses).toMatchObject([{ errorCode: 0, baseOffset: 0 }])
+    await flush(worker, topic)
+    const [file] = await cluster().segmentFiles(topic, 0, leaderId)
+    const archived = await archivedLog(archiveFolder(worker), topic, 0)
+    expect(logDifference(archived, await logWithoutEpochs(file!))).toBeNull()
+  })
+
   test('ApiVersions of the future is refused by the proxy, as a broker would, and the next one is answered', async () => {
     const client = new End(net.connect({ ...offered(1), noDelay: true }))
     const software = { clientSoftwareName: 'future', clientSoftwareVersion: '9' }

@@ -24,7 +24,8 @@ function answer(version: number, { namesBrokers } = { namesBrokers: true }): Buf
       ],
       errorMessage: 'x'.repeat(300)
     },
-    { index: 2, errorCode: 6, baseOffset: -1, currentLeader: { leaderId: 7, leaderEpoch: 3 } }
+    { index: 2, errorCode: 6, baseOffset: -1, currentLeader: { leaderId: 7, leaderEpoch: 3 } },
+    { index: 3, errorCode: 20, baseOffset: 0 }
   ]
   const responses = [
     { name: 'orders', topicId: 'AAECAwQFBgcICQoLDA0ODw', partitionResponses },
@@ -35,19 +36,17 @@ function answer(version: number, { namesBrokers } = { namesBrokers: true }): Buf
   return responseFrame(produce, version, 5, produce.response.encode(body, version))
 }
 
-/** What the table says that the scan should find. */
+/** What the table says that the scan should find: what was appended, and where. */
 function expected(frame: Buffer, version: number) {
   const body = produce.response.decode(frame, version, responseBodyStart(frame, produce, version))
+  const responses = body.responses.map(({ name, topicId, partitionResponses }) => ({
+    ...(version < 13 ? { name } : { topicId }),
+    partitionResponses: partitionResponses
+      .filter(({ baseOffset }) => baseOffset >= 0)
+      .map(({ index, errorCode, baseOffset, logAppendTimeMs }) => ({ index, errorCode, baseOffset, logAppendTimeMs }))
+  }))
   return {
-    responses: body.responses.map(({ name, topicId, partitionResponses }) => ({
-      ...(version < 13 ? { name } : { topicId }),
-      partitionResponses: partitionResponses.map(({ index, errorCode, baseOffset, logAppendTimeMs }) => ({
-        index,
-        errorCode,
-        baseOffset,
-        logAppendTimeMs
-      }))
-    })),
+    responses: responses.filter(({ partitionResponses }) => partitionResponses.length > 0),
     namesBrokers: (body.nodeEndpoints ?? []).length > 0
   }
 }

@@ -33,28 +33,24 @@ function request(version: number, header: { transactionalId?: string | null; ack
 /** What the table says that the scan should find. */
 function expected(frame: Buffer, version: number) {
   const body = produce.request.decode(frame, version, requestBodyStart(frame, produce, version))
-  return {
-    acks: body.acks,
-    timeoutMs: body.timeoutMs,
-    partitions: body.topicData.flatMap(({ name = null, topicId = null, partitionData }) =>
-      partitionData.map(({ index, records }) => ({ topic: name, topicId, partition: index, records }))
-    )
-  }
+  const partitions = body.topicData.flatMap(({ name = null, topicId = null, partitionData }) =>
+    partitionData.map(({ index, records }) => ({ topic: name, topicId, partition: index, records }))
+  )
+  const batches = partitions.filter(({ records }) => records !== null)
+  return { acks: body.acks, timeoutMs: body.timeoutMs, batches, unbatched: partitions.length - batches.length }
 }
 
 /** The scan's answer in the same form; its batches' fields are read where the record batch format has them. */
-function flat({ acks, timeoutMs, partitions }: ProduceRequest) {
+function flat({ acks, timeoutMs, batches, unbatched }: ProduceRequest) {
   return {
     acks,
     timeoutMs,
-    partitions: partitions.map(({ topic, topicId, partition, batch }) => {
-      const records = batch === null ? null : Buffer.concat(batch.chunks)
-      if (batch !== null && records !== null) {
-        expect(batch).toMatchObject({ topic, topicId, partition, recordCount: records.readInt32BE(57) })
-        expect(batch.lastOffsetDelta).toBe(records.readInt32BE(23))
-      }
+    batches: batches.map(({ topic, topicId, partition, chunks, recordCount, lastOffsetDelta }) => {
+      const records = Buffer.concat(chunks)
+      expect([recordCount, lastOffsetDelta]).toEqual([records.readInt32BE(57), records.readInt32BE(23)])
       return { topic, topicId, partition, records }
-    })
+    }),
+    unbatched
   }
 }
 
@@ -82,8 +78,8 @@ describe.each([
   })
 
   test('is copied nowhere', () => {
-    for (const { batch } of scanProduceRequest([frame], version).partitions) {
-      for (const chunk of batch?.chunks ?? []) expect(chunk.buffer).toBe(frame.buffer)
+    for (const { chunks } of scanProduceRequest([frame], version).batches) {
+      for (const chunk of chunks) expect(chunk.buffer).toBe(frame.buffer)
     }
   })
 
@@ -112,20 +108,28 @@ describe.each(everyVersion)('version %d', version => {
   })
 })
 
-describe('what is not one batch of format 2', () => {
+describe('what is more or less than one batch of format 2', () => {
   const scan = (records: Buffer) => {
     const topicData = [{ name: 'orders', partitionData: [{ index: 0, records }] }]
     const body = produce.request.encode({ transactionalId: null, acks: 1, timeoutMs: 1, topicData }, 7)
-    return scanProduceRequest([requestFrame(produce, 7, 1, 'c', body)], 7).partitions[0]!.batch
+    return scanProduceRequest([requestFrame(produce, 7, 1, 'c', body)], 7)
   }
   const one = batch('v')
 
-  test('two batches, half a batch, an old format, nothing', () => {
-    const old = Buffer.from(one)
+  test('half a batch, an old format, a size without a header, nothing', () => {
+    const [old, tiny] = [Buffer.from(one), Buffer.from(one)]
     old[16] = 1
-    expect(scan(one)).toMatchObject({ recordCount: 1, lastOffsetDelta: 0 })
-    for (const records of [Buffer.concat([one, one]), one.subarray(0, -1), old, one.subarray(0, 60), Buffer.alloc(0)]) {
-      expect(scan(records)).toBeNull()
+    tiny.writeInt32BE(10, 8)
+    expect(scan(one)).toMatchObject({ batches: [{ recordCount: 1, lastOffsetDelta: 0 }], unbatched: 0 })
+    for (const records of [one.subarray(0, -1), old, tiny, one.subarray(0, 60), Buffer.alloc(0)]) {
+      expect(scan(records)).toMatchObject({ batches: [], unbatched: 1 })
+    }
+  })
+
+  test('what follows a batch is left out: brokers cut it off, or refuse it where it is another batch', () => {
+    for (const tail of [Buffer.from([1]), Buffer.alloc(61), one]) {
+      const { batches, unbatched } = scan(Buffer.concat([one, tail]))
+      expect([batches.map(({ chunks }) => Buffer.concat(chunks)), unbatched]).toEqual([[one], 0])
     }
   })
 

@@ -9,6 +9,7 @@ import {
   withdrawnUnnamed
 } from '../../../connectors/kafka-proxy/capture.ts'
 import { TopicIds } from '../../../connectors/kafka-proxy/topics.ts'
+import { messageOf } from '../../../src/errors.ts'
 import type { Cluster } from '../../../src/kafka/cluster.ts'
 import { responseBodyStart } from '../../../src/kafka/headers.ts'
 import { LeaderEpochs } from '../../../src/kafka/leader-epochs.ts'
@@ -73,10 +74,8 @@ describe.each([12, 13])('in version %d', version => {
         }
       })
     )
-    const sent = request(version).partitions.slice(0, 3)
-    expect(batches.map(({ chunks }) => Buffer.concat(chunks))).toEqual(
-      sent.map(({ batch }) => Buffer.concat(batch!.chunks))
-    )
+    const sent = request(version).batches.slice(0, 3)
+    expect(batches.map(({ chunks }) => Buffer.concat(chunks))).toEqual(sent.map(({ chunks }) => Buffer.concat(chunks)))
   })
 
   test('what it refused is left out; what it has in its log in spite of an error is provisional', async () => {
@@ -99,6 +98,13 @@ describe.each([12, 13])('in version %d', version => {
       [60, 2],
       [80, 0]
     ])
+  })
+
+  test('what it accepted and was sent no batch for is not passed over', async () => {
+    const broker = answer(version, [[0, 1], [0, 2], [0, 3], [0, 4]]) // biome-ignore format: one line
+    const { unnamed } = await acceptedBatches(request(version), broker, 'c', topicIds().topics, selection, longAgo)
+    const [reason] = unnamed.values()
+    expect([unnamed.size, messageOf(reason)]).toEqual([1, 'the broker accepted what is no batch for partition 3'])
   })
 
   test('errors 7 and 20 without an offset say nothing of the log', async () => {
@@ -145,7 +151,7 @@ test.each(['java-Produce-v13', 'librdkafka-Produce-v7', 'kafkajs-Produce-v7'])('
   const [sent, got] = [frameFixture(`${name}-request`), frameFixture(`${name}-response`)]
   const scanned = scanProduceRequest([sent.frame], sent.version)
   const body = produce.response.decode(got.frame, got.version, responseBodyStart(got.frame, produce, got.version))
-  const { topic, topicId } = scanned.partitions[0]!
+  const { topic, topicId } = scanned.batches[0]!
   const { topics } = topicIds()
   topics.learn([{ name: topic ?? 'a', topicId: topicId ?? ORDERS, errorCode: 0, partitions: [] }])
   const { batches, unnamed } = await acceptedBatches(scanned, body, 'c', topics, { ...selection, topics: [] }, longAgo)

@@ -260,4 +260,21 @@ describe('towards brokers', () => {
     await end.end()
     expect((await warned(harness)).err!.hint).toContain('ssl.keystore.location')
   })
+
+  test('names the broker in the handshake (SNI), but not by an address', async () => {
+    const names: string[] = []
+    const SNICallback: tls.TlsOptions['SNICallback'] = (name, done) => {
+      names.push(name)
+      done(null)
+    }
+    const { server, client } = brokerTls({ SNICallback })!
+    const anyHost = { ...client, checkServerIdentity: () => undefined } // the certificate does not name the address
+    const harness = await startHarness({ brokerTls: { server, client: anyHost } })
+    const { broker } = await harness.connect()
+    expect(names).toEqual(['localhost'])
+    harness.named([1, { host: '127.0.0.1', port: broker.socket.localPort! }])
+    const again = await harness.connect()
+    expect((again.broker.socket as tls.TLSSocket).servername).toBe(false)
+    expect(names).toEqual(['localhost'])
+  })
 })

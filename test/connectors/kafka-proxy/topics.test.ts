@@ -17,7 +17,9 @@ test.each([
   ['a match', 'orders-eu', { ...all, regex: /^orders-/ }, true],
   ['no match', 'orders', { ...all, regex: /^orders-/ }, false],
   ['an excluded match', 'orders-eu', { ...all, regex: /^orders-/, exclude: ['orders-eu'] }, false],
-  ['an excluded name', 'orders', { ...all, topics: ['orders'], exclude: ['orders'] }, false]
+  ['an excluded name', 'orders', { ...all, topics: ['orders'], exclude: ['orders'] }, false],
+  ['what is too long for a name', 'a'.repeat(250), all, false],
+  ['what no topic is called', 'a b', all, false]
 ])('%s', (_, topic, selection, expected) => {
   expect(isCaptured(topic, selection)).toBe(expected)
 })

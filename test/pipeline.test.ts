@@ -4,6 +4,8 @@ import { join } from 'node:path'
 import pino from 'pino'
 import { afterEach, expect, onTestFinished, test, vi } from 'vitest'
 import { MillraceError } from '../src/errors.ts'
+import { Unanswering } from '../src/kafka/broker-connections.ts'
+import { Throttled } from '../src/kafka/log-fetches.ts'
 import { Pipeline } from '../src/pipeline/pipeline.ts'
 import type { Sealer } from '../src/sealing/sealer.ts'
 import { WalReader } from '../src/wal/reader.ts'
@@ -23,6 +25,7 @@ interface World {
   readonly directory: string
   /** The partitions that were shipped, in order. */
   readonly shipped: number[]
+  readonly logged: { readonly level: string; readonly msg: string; readonly hint?: string }[]
 }
 
 afterEach(() => void vi.useRealTimers())
@@ -55,7 +58,9 @@ async function open(
       return { progressed: true, end: ends[key.partition] }
     }
   } as unknown as Sealer
-  const logger = pino({ level: 'silent' })
+  const logged: World['logged'] = []
+  const levels = { formatters: { level: (level: string) => ({ level }) } }
+  const logger = pino(levels, { write: (line: string) => void logged.push(JSON.parse(line)) })
   const pipeline = new Pipeline({
     wal,
     clusterId: orders.clusterId,
@@ -72,7 +77,7 @@ async function open(
     await wal.close()
     await folder.dispose()
   })
-  return { wal, pipeline, directory, shipped }
+  return { wal, pipeline, directory, shipped, logged }
 }
 
 const partition = (number: number): StreamKey => ({ ...orders, partition: number })
@@ -190,4 +195,55 @@ test('what failed is tried again, also when the clock has been set back meanwhil
   await until(() => pipeline.sealingFailures === 1, { what: 'it has failed' })
   vi.useFakeTimers({ toFake: ['Date'], now: Date.now() - DAY_MS })
   await until(() => shipped.length === 1, { what: 'it is sealed' })
+})
+
+test.each([
+  [1, ['info']],
+  [2, ['info', 'error']]
+])('a leader that is away for %d tries is logged as %j', async (tries, levels) => {
+  let left = tries
+  const { pipeline, shipped, logged } = await start({ walMaxBytes: 16 * MiB }, async (_, release) => {
+    if (left-- > 0) throw new MillraceError('BROKER_ERROR', 'orders-0 has no leader', { retriable: true })
+    release()
+  })
+  await pipeline.capture([captured(0, { size: MiB })])
+  await until(() => shipped.length === 1, { what: 'it is sealed' })
+  expect(logged.map(({ level }) => level)).toEqual(levels)
+})
+
+test('a partition that waits for a quota says so once each time, and a flush waits as long', async () => {
+  const waits = [400, 500]
+  let mutedUntil = 0
+  let tries = 0
+  const { pipeline, shipped, logged } = await start({ walMaxBytes: 16 * MiB }, async (_, release) => {
+    tries += 1
+    const now = performance.now()
+    if (now >= mutedUntil && waits.length > 0) mutedUntil = now + waits.shift()!
+    if (now < mutedUntil) throw new Throttled('Fetch of orders-0', mutedUntil - now)
+    release()
+  })
+  await pipeline.capture([captured(0)]) // which is not due
+  await pipeline.flush({ timeoutMs: 30_000 })
+  expect(shipped).toEqual([0])
+  expect(logged.map(({ level, msg }) => [level, msg])).toEqual([
+    ['info', 'orders-0 waits 0.4 s: the quota of client id millrace is used up'],
+    ['info', 'orders-0 waits 0.5 s: the quota of client id millrace is used up']
+  ])
+  expect(logged[0]!.hint).toContain('consumer_byte_rate')
+  expect(tries).toBeLessThanOrEqual(5) // a timer may be a little early
+})
+
+test('what a leader leads that does not answer is tried each five seconds, and logged as failed once', async () => {
+  vi.useFakeTimers({ toFake: ['performance'] })
+  let tries = 0
+  const { pipeline, logged } = await start({ walMaxBytes: 16 * MiB }, async () => {
+    tries += 1
+    throw new Unanswering('127.0.0.1:9092')
+  })
+  await pipeline.capture([captured(0, { size: MiB })])
+  for (let count = 1; count < 8; count++) {
+    await vi.waitUntil(() => tries === count, { timeout: 5_000 })
+    vi.advanceTimersByTime(5_000)
+  }
+  expect(logged.map(({ level }) => level)).toEqual(['info', 'error'])
 })

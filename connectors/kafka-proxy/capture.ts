@@ -43,7 +43,8 @@ export async function acceptedBatches(
       for (const answered of appended) {
         const { index, baseOffset } = answered
         const batch = requested.get(calledBy(response))!.get(index)
-        if (!batch) throw new MillraceError('WIRE_CORRUPT', `the broker accepted what is no batch for partition ${index}`)
+        if (!batch)
+          throw new MillraceError('WIRE_CORRUPT', `the broker accepted what is no batch for partition ${index}`)
         const topicId = response.topicId ?? (await ids.idOf(topic, baseOffset))
         batches.push({
           stream: { clusterId, topic, topicId, partition: index },

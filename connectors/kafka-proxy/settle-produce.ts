@@ -115,7 +115,10 @@ function letPass(
 /** What a producer is told of topics that the broker took batches for, and that cannot be captured. */
 function refuseUnnamed(answer: ProduceAnswer, unnamed: Accepted['unnamed'], { logger }: SourceContext): ProduceAnswer {
   const [[topic, err]] = [...unnamed] as [[string, unknown]]
-  logger.error({ err, topics: [...unnamed.keys()] }, 'batches were accepted by the broker and cannot be captured; the producer is told to retry')
+  logger.error(
+    { err, topics: [...unnamed.keys()] },
+    'batches were accepted by the broker and cannot be captured; the producer is told to retry'
+  )
   return withdrawnUnnamed(answer, `millrace: ${topic}: ${messageOf(err)}`, unnamed)
 }
 

@@ -4,14 +4,31 @@ import type { Address } from './address.ts'
 import { formatAddress } from './address.ts'
 import { Connection } from './connection.ts'
 import type { Security } from './security.ts'
+import { isSilence } from './socket.ts'
 
 const CLIENT_ID = 'millrace'
 /** More than an answer takes that any broker gives from its memory. */
 const SILENT_MS = 1_000
 
+/** A broker that was waited for in vain has not answered since. */
+export class Unanswering extends MillraceError {
+  constructor(place: string) {
+    const hint = 'It may be frozen, or its packets dropped. What it leads waits until it answers.'
+    super('BROKER_UNREACHABLE', `broker ${place} does not answer`, { hint })
+  }
+}
+
+interface Opening {
+  readonly connection: Promise<Connection>
+  /** By `performance.now()`. */
+  readonly since: number
+}
+
 export class BrokerConnections implements Disposable {
   readonly #security: Security
-  readonly #connections = new Map<string, Promise<Connection>>()
+  readonly #openings = new Map<string, Opening>()
+  /** The addresses of which a request or a connection was waited for in vain, and that have taken no connection since. */
+  readonly #silent = new Set<string>()
   /** The addresses that did not answer when they were asked last, the longest ago first. */
   readonly #unanswering = new Set<string>()
 
@@ -57,30 +74,45 @@ export class BrokerConnections implements Disposable {
     this.#unanswering.add(place)
   }
 
-  /** The connection to a broker. Throws BROKER_UNREACHABLE. */
+  /**
+   * The connection to a broker. One that was waited for in vain is not waited for again, for whatever of all that it leads: the
+   * connection is made meanwhile, and whoever asks before it stands is told at once. Throws BROKER_UNREACHABLE, as Unanswering then.
+   */
   async to(address: Address): Promise<Connection> {
     const place = formatAddress(address)
-    const existing = this.#connections.get(place)
-    if (existing) {
-      const connection = await existing
-      if (!connection.closed) return connection
-      if (this.#connections.get(place) === existing) this.#connections.delete(place)
-      return this.to(address)
-    }
-    const opening = Connection.open(address, CLIENT_ID, this.#security)
-    this.#connections.set(place, opening)
-    opening.catch(() => this.#connections.delete(place))
+    const opening = this.#openings.get(place) ?? this.#open(place, address)
+    const patience = Math.max(0, opening.since + SILENT_MS - performance.now())
+    const connection = await (this.#silent.has(place) ? within(patience, opening.connection) : opening.connection)
+    if (connection === 'late') throw new Unanswering(place)
+    if (!connection.closed) return connection
+    if (this.#openings.get(place) === opening) this.#lose(place, connection.failure)
+    return this.to(address)
+  }
+
+  #open(place: string, address: Address): Opening {
+    const opening = { connection: Connection.open(address, CLIENT_ID, this.#security), since: performance.now() }
+    this.#openings.set(place, opening)
+    opening.connection.then(
+      () => this.#silent.delete(place),
+      error => this.#lose(place, error)
+    )
     return opening
   }
 
+  #lose(place: string, error: unknown): void {
+    this.#openings.delete(place)
+    if (isSilence(error)) this.#silent.add(place)
+    else this.#silent.delete(place)
+  }
+
   [Symbol.dispose](): void {
-    for (const opening of this.#connections.values()) {
-      opening.then(
-        connection => connection[Symbol.dispose](),
+    for (const { connection } of this.#openings.values()) {
+      connection.then(
+        opened => opened[Symbol.dispose](),
         () => {}
       )
     }
-    this.#connections.clear()
+    this.#openings.clear()
   }
 }
 

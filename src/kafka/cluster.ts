@@ -217,7 +217,7 @@ export class Cluster implements Disposable {
 
   /**
    * Reads the log from `offset` on, uncommitted transactions and control batches included, without waiting for more.
-   * Throws BROKER_ERROR, with OFFSET_OUT_OF_RANGE among its messages' names, and Throttled.
+   * Throws BROKER_ERROR, a retriable one where the log no longer has that offset, and Throttled.
    */
   async fetchLog(at: TopicPartition, offset: number, maxBytes = FETCH_BYTES): Promise<FetchedLog> {
     const answer = await this.#atLeader(

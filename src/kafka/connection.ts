@@ -12,7 +12,7 @@ import { apiVersions } from './messages.ts'
 import { authenticate } from './sasl.ts'
 import type { Security } from './security.ts'
 import { PLAINTEXT } from './security.ts'
-import { connectionError, openSocket } from './socket.ts'
+import { connectionError, NoAnswer, openSocket } from './socket.ts'
 import { int16 } from './wire.ts'
 
 interface Waiter {
@@ -80,6 +80,11 @@ export class Connection implements Disposable {
 
   get closed(): boolean {
     return this.#failure !== null
+  }
+
+  /** Why it is closed; null while it is open. */
+  get failure(): MillraceError | null {
+    return this.#failure
   }
 
   /** Whether the broker has an API at all. */
@@ -160,7 +165,8 @@ export class Connection implements Disposable {
     const { promise, resolve, reject } = Promise.withResolvers<Buffer>()
     this.#waiting.push({ correlationId, resolve, reject })
     this.#socket.write(requestFrame(api, version, correlationId, this.#clientId, body))
-    const timer = setTimeout(() => this.#fail(new Error(`${api.name} was not answered in ${timeoutMs} ms`)), timeoutMs)
+    const late = () => this.#fail(new NoAnswer(`${api.name} was not answered in ${timeoutMs} ms`))
+    const timer = setTimeout(late, timeoutMs)
     try {
       return await promise
     } finally {

@@ -2,6 +2,7 @@
 import { MillraceError } from '../errors.ts'
 import type { ResponseOf } from './api.ts'
 import type { Connection } from './connection.ts'
+import { KafkaError } from './kafka-errors.ts'
 import { fetch } from './messages.ts'
 
 /** The quota for the client id `millrace` is used up. */
@@ -10,7 +11,7 @@ export class Throttled extends MillraceError {
   readonly forMs: number
 
   constructor(what: string, forMs: number) {
-    const hint = 'Its consumer_byte_rate on the brokers decides how fast what was not captured can be archived.'
+    const hint = 'Raise its consumer_byte_rate on the brokers to have what was not captured archived faster.'
     super('BROKER_ERROR', `${what}: the quota of client id millrace is used up`, { hint, retriable: true })
     this.forMs = forMs
   }
@@ -39,7 +40,8 @@ export class LogFetches {
 
   /**
    * What a broker answers, uncommitted transactions and control batches included, without waiting for more. A quota that is used up
-   * has it answer with nothing, and mute the connection for a while (KIP-219), which is not waited for. Throws Throttled.
+   * has it answer with nothing, and mute the connection for a while (KIP-219), which is not waited for. Throws Throttled,
+   * and BROKER_ERROR where the log has moved on since it was looked at: to ask the same again would not help, but to look again.
    */
   async ask(connection: Connection, stretch: Stretch): Promise<Pick<Answer, 'errorCode'> & Partial<Answer>> {
     const { topic, topicId, partition, offset, maxBytes } = stretch
@@ -58,6 +60,10 @@ export class LogFetches {
     if (throttleTimeMs) this.#mutedUntil.set(connection, performance.now() + throttleTimeMs)
     const answer = responses[0]?.partitions[0]
     if (answer === undefined && !errorCode && throttleTimeMs) throw new Throttled(what, throttleTimeMs)
+    if (answer?.errorCode === KafkaError.OFFSET_OUT_OF_RANGE) {
+      const moved = `${what}: OFFSET_OUT_OF_RANGE, the log does not reach from or to offset ${offset} any more`
+      throw new MillraceError('BROKER_ERROR', moved, { retriable: true })
+    }
     return answer ?? { errorCode: errorCode || -1 }
   }
 }

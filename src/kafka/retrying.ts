@@ -1,6 +1,7 @@
 // How long, and after which errors, a request to a cluster is made again.
 import { setTimeout as delay } from 'node:timers/promises'
 import { isMillraceError, MillraceError } from '../errors.ts'
+import { Unanswering } from './broker-connections.ts'
 import { isRetriableKafkaError, KafkaError, kafkaErrorName, rightsHint } from './kafka-errors.ts'
 
 export const RETRY_FOR_MS = 30_000
@@ -32,7 +33,8 @@ export async function retrying<T>(
         retriable: isRetriableKafkaError(errorCode)
       })
     } catch (error) {
-      if (!isMillraceError(error, 'BROKER_UNREACHABLE')) throw error
+      // Who does not answer has been waited for already.
+      if (!isMillraceError(error, 'BROKER_UNREACHABLE') || error instanceof Unanswering) throw error
       failure = error
     }
     if (!failure.retriable || Date.now() > end) throw failure

@@ -34,6 +34,15 @@ export function connectionError(address: Address, cause: unknown, security: Secu
   return new MillraceError(code, `broker ${formatAddress(address)}: ${reasonOf(cause)}`, { cause, hint })
 }
 
+/** A request was not answered in its time. */
+export class NoAnswer extends Error {}
+
+/** Whether a broker was waited for in vain: it may be frozen, or its packets dropped. */
+export function isSilence(error: unknown): boolean {
+  const { cause } = error as Error
+  return cause instanceof NoAnswer || isTimeout(cause)
+}
+
 interface Diagnosis {
   readonly code: 'BROKER_UNREACHABLE' | 'AUTHENTICATION_FAILED'
   readonly hint: string
@@ -72,8 +81,7 @@ function diagnosis(cause: unknown, { protocol, tls }: Security): Diagnosis {
 
 function reasonOf(cause: unknown): string {
   if (!(cause instanceof Error)) return String(cause)
-  if (cause.name === 'TimeoutError' || (cause.cause as Error | undefined)?.name === 'TimeoutError')
-    return 'no answer in time'
+  if (isTimeout(cause)) return 'no answer in time'
   // OpenSSL's own messages are lists of its files; the reason is a phrase.
   if (
     'reason' in cause &&
@@ -84,4 +92,8 @@ function reasonOf(cause: unknown): string {
   }
   // Node adds advice about its own flags.
   return cause.message.split(';')[0]!
+}
+
+function isTimeout(cause: unknown): boolean {
+  return cause instanceof Error && [cause, cause.cause].some(one => (one as Error | undefined)?.name === 'TimeoutError')
 }

@@ -2,6 +2,7 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import { before } from '../deadline.ts'
 import { isMillraceError, MillraceError, messageOf } from '../errors.ts'
+import { Throttled } from '../kafka/log-fetches.ts'
 import type { GapFinder } from '../sealing/gap-finder.ts'
 import type { SealStep } from '../sealing/sealer.ts'
 import type { StreamKey } from '../wal/stream.ts'
@@ -39,7 +40,9 @@ interface Target {
   readonly lastOffset: number
 }
 
+/** How often a high watermark is looked at. After a failure, or without a leader, it is twice as long each time, up to a second. */
 const POLL_MS = 50
+const MAX_WAIT_MS = 1_000
 
 /**
  * Seals and ships until the archive holds every offset captured before the call, of one topic or of all; and what the brokers have
@@ -78,7 +81,7 @@ export async function flush(
 
 /** Looks until every wanted partition has a leader that answers. */
 async function lookAtAll({ gaps }: FlushParts, isWanted: (key: StreamKey) => boolean, deadline: number): Promise<void> {
-  for (;;) {
+  for (let wait = POLL_MS; ; wait = Math.min(2 * wait, MAX_WAIT_MS)) {
     await gaps.look()
     const silent = gaps.silent().find(isWanted)
     if (silent === undefined) return
@@ -87,7 +90,7 @@ async function lookAtAll({ gaps }: FlushParts, isWanted: (key: StreamKey) => boo
       const hint = 'Is the broker up that leads it? What was captured before the call is archived.'
       throw new MillraceError('TIMEOUT', what, { hint })
     }
-    await delay(POLL_MS)
+    await delayWithin(deadline, wait)
   }
 }
 
@@ -98,10 +101,11 @@ async function flushOne(
   deadline: number
 ): Promise<number> {
   let failure: unknown = new Error('the store or the cluster has not answered yet')
-  for (;;) {
+  for (let wait = POLL_MS; ; ) {
     try {
       const done = await before(deadline, seal(key))
       if (done && (done.covered > lastOffset || !isLeft())) return done.end
+      if (done) wait = POLL_MS
       if (done?.progressed) continue
       if (done) {
         failure = new Error(`the archive reaches offset ${done.end}, the high watermark is not past ${lastOffset} yet`)
@@ -109,6 +113,7 @@ async function flushOne(
     } catch (error) {
       if (!isMillraceError(error) || !error.retriable) throw error
       failure = error
+      wait = error instanceof Throttled ? error.forMs : Math.min(2 * wait, MAX_WAIT_MS)
     }
     if (Date.now() >= deadline) {
       const hint = isMillraceError(failure) ? failure.hint : undefined
@@ -117,6 +122,10 @@ async function flushOne(
         hint
       })
     }
-    await delay(POLL_MS)
+    await delayWithin(deadline, wait)
   }
+}
+
+async function delayWithin(deadline: number, ms: number): Promise<void> {
+  await delay(Math.max(0, Math.min(ms, deadline - Date.now())))
 }

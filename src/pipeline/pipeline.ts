@@ -3,7 +3,8 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import type { Logger } from 'pino'
 import { before } from '../deadline.ts'
-import { MillraceError, messageOf } from '../errors.ts'
+import { isMillraceError, MillraceError, messageOf } from '../errors.ts'
+import { Unanswering } from '../kafka/broker-connections.ts'
 import { Throttled } from '../kafka/log-fetches.ts'
 import type { GapFinder } from '../sealing/gap-finder.ts'
 import type { Sealer, SealStep } from '../sealing/sealer.ts'
@@ -32,12 +33,16 @@ const STOP_MS = 5_000
 /** After a failure a partition waits this long, twice as long each time, up to a minute. */
 const FIRST_BACKOFF_MS = 1_000
 const MAX_BACKOFF_MS = 60_000
+/** A leader that does not answer is not waited for, so that to ask for it often costs nothing. */
+const MAX_UNANSWERED_MS = 5_000
 
 export class Pipeline implements AsyncDisposable {
   readonly #options: PipelineOptions
   readonly #stopping = new AbortController()
   /** By stream: how often its seal has failed, and until when, by `performance.now()`, it waits. */
   readonly #failures = new Map<string, { count: number; until: number }>()
+  /** By stream: until when, by `performance.now()`, it was said to wait for a quota. */
+  readonly #throttledUntil = new Map<string, number>()
   /** By stream: why its last seal did not get on. */
   readonly #causes = new Map<string, string>()
   #sealingFailures = 0
@@ -150,12 +155,28 @@ export class Pipeline implements AsyncDisposable {
         this.#failures.set(id, { count: 0, until: performance.now() + error.forMs })
         return
       }
-      this.#postpone(id)
-      this.#options.logger.error(
-        { err: error, stream: key },
-        'sealing failed; the batches stay in the WAL and it is tried again'
-      )
+      this.#tell(key, error, this.#postpone(id, error))
     }
+  }
+
+  /** Of a leader that is elected meanwhile nothing has failed; one that does not answer is named once for what it leads. */
+  #tell(key: StreamKey, err: unknown, count: number): void {
+    const { logger } = this.#options
+    const isLeaders = isMillraceError(err) && err.code.startsWith('BROKER_') && err.retriable
+    if (isLeaders && count === 1) logger.info({ stream: key, reason: err.message }, 'not sealed yet; it is tried again')
+    else if (!(err instanceof Unanswering) || count === 2)
+      logger.error({ err, stream: key }, 'sealing failed; the batches stay in the WAL and it is tried again')
+  }
+
+  /** Once for each time that a partition has to wait. */
+  #tellThrottled(key: StreamKey, { forMs, hint }: Throttled): void {
+    const now = performance.now()
+    const id = streamId(key)
+    if ((this.#throttledUntil.get(id) ?? 0) > now) return
+    this.#throttledUntil.set(id, now + forMs)
+    const seconds = (forMs / 1000).toFixed(1)
+    const what = `${key.topic}-${key.partition} waits ${seconds} s: the quota of client id millrace is used up`
+    this.#options.logger.info({ stream: key, forMs, hint }, what)
   }
 
   /** Frees files that little is needed of. A seal must not be under way: it knows rows by their places. */
@@ -187,16 +208,20 @@ export class Pipeline implements AsyncDisposable {
       else this.#causes.set(id, `the high watermark is not past what was captured from offset ${step.end} on`)
       return step
     } catch (error) {
-      if (!(error instanceof Throttled)) this.#sealingFailures += 1
+      if (error instanceof Throttled) this.#tellThrottled(key, error)
+      else this.#sealingFailures += 1
       this.#causes.set(id, messageOf(error))
       throw error
     }
   }
 
-  #postpone(id: string): void {
+  /** Gives how often it has failed. */
+  #postpone(id: string, error: unknown): number {
     const count = (this.#failures.get(id)?.count ?? 0) + 1
-    const wait = Math.min(FIRST_BACKOFF_MS * 2 ** (count - 1), MAX_BACKOFF_MS)
+    const longest = error instanceof Unanswering ? MAX_UNANSWERED_MS : MAX_BACKOFF_MS
+    const wait = Math.min(FIRST_BACKOFF_MS * 2 ** (count - 1), longest)
     this.#failures.set(id, { count, until: performance.now() + wait })
+    return count
   }
 
   /**

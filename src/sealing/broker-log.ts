@@ -54,6 +54,8 @@ export class BrokerLog {
   /** By stream: since when, by `performance.now()`, the cluster says that it does not know the topic. */
   readonly #missingSince = new Map<string, number>()
   readonly #rewriting = new Map<string, Rewriting & { readonly askedAt: number }>()
+  /** By stream: where something seemed damaged, and how much is to be read once more, since a quota may leave nothing for that now. */
+  readonly #doubtful = new Map<string, { readonly from: number; readonly bytes: number }>()
 
   constructor(cluster: Cluster, logger: Logger) {
     this.#cluster = cluster
@@ -193,11 +195,17 @@ export class BrokerLog {
       }
     }
     const from = Math.max(first.from, start)
-    const { records } = await this.#cluster.fetchLog(stream, from, maxBytes)
-    take(records)
-    if (batches.length > 0 || gaps.length > 0 || records.length === 0) return { batches, gaps }
-
-    const { end, rest } = await this.#readAgain(stream, { from, to: first.to }, records.length + BEHIND_DAMAGE_BYTES)
+    const id = streamId(stream)
+    let doubtful = this.#doubtful.get(id)
+    if (doubtful?.from !== from) {
+      const { records } = await this.#cluster.fetchLog(stream, from, maxBytes)
+      take(records)
+      if (batches.length > 0 || gaps.length > 0 || records.length === 0) return { batches, gaps }
+      doubtful = { from, bytes: records.length + BEHIND_DAMAGE_BYTES }
+      this.#doubtful.set(id, doubtful)
+    }
+    const { end, rest } = await this.#readAgain(stream, { from, to: first.to }, doubtful.bytes)
+    this.#doubtful.delete(id)
     if (end === from) take(rest)
     else {
       lackUntil(from)

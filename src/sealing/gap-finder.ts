@@ -113,15 +113,17 @@ export class GapFinder {
         continue
       }
       const reached = this.#remembered(id, backfill) ?? this.#begin(key, backfill, end)
+      this.#reached.saw(id, end)
       const one = { key, end, captured: captured.get(id) ?? 0 }
       const before = this.#seen.get(id)
       const since = before?.captured === one.captured ? before.since : undefined
       const isLacking = end < reached || end > Math.max(reached, one.captured)
       seen.set(id, { ...one, since: isLacking ? (since ?? now) : undefined })
     }
-    // What a topic that is gone had without its being captured is due at once: it becomes a gap.
-    for (const [id, { key, end }] of this.#seen) {
-      const isMissing = !ids.has(id) && end > (this.#reached.get(id) ?? 0)
+    // What a topic that is gone had without its being captured is due at once, also after a restart: it becomes a gap.
+    for (const [id, end] of this.#reached.lacking()) {
+      const key = streamOf(id)
+      const isMissing = !ids.has(id) && key.clusterId === this.#parts.clusterId && watched(key.topic) !== null
       if (isMissing) seen.set(id, { key, end, captured: captured.get(id) ?? 0, since: Number.NEGATIVE_INFINITY })
     }
     this.#seen = seen
@@ -204,9 +206,9 @@ export class GapFinder {
     return this.#reached.get(id)
   }
 
-  /** How far a partition's log reached at the last look that found it; 0 for one that is not watched. */
+  /** How far a partition's log reached at the last look that found it, before a restart too; 0 where all of that is archived. */
   seenEnd(key: StreamKey): number {
-    return this.#seen.get(streamId(key))?.end ?? 0
+    return this.#reached.seenEnd(streamId(key))
   }
 
   /** Takes note of how far a partition's log is archived, or beside its archive. */

@@ -1,4 +1,5 @@
-// How far each partition is archived, or with which offset its archive is to begin: kept in a file across restarts.
+// How far each partition is archived, or with which offset its archive is to begin, and how far its log was seen to reach: kept in a
+// file across restarts.
 import { readFileSync, renameSync, writeFileSync } from 'node:fs'
 import type { Logger } from 'pino'
 import { messageOf } from '../errors.ts'
@@ -23,6 +24,8 @@ interface Kept {
    * archived all the same, the archive says so at the next seal.
    */
   readonly begins?: readonly string[]
+  /** How far logs were seen to reach beyond that; files of earlier versions do not have it, and leave it out. */
+  readonly seen?: Readonly<Record<string, number>>
 }
 
 /** What no look has shown for so long may be forgotten. A broker that has just started does not list everything yet. */
@@ -35,15 +38,18 @@ export class Reached {
   readonly #offsets: Map<string, number>
   /** The partitions of which it is where the archive is to begin, with earlier records left out; nothing of them is archived. */
   readonly #begins: Set<string>
+  /** How far the logs reached at the last look that showed them, but for those that are archived up to there. */
+  readonly #seen: Map<string, number>
   /** Since when, by `performance.now()`, looks have not shown a partition. */
   readonly #missingSince = new Map<string, number>()
   #written: string
 
   constructor(parts: ReachedParts) {
-    const { reached, begins } = read(parts)
+    const { reached, begins, seen } = read(parts)
     this.#parts = parts
     this.#offsets = new Map(Object.entries(reached))
     this.#begins = new Set(begins)
+    this.#seen = new Map(Object.entries(seen))
     this.#written = this.#text
   }
 
@@ -54,6 +60,21 @@ export class Reached {
   /** All partitions of which something is kept. */
   keys(): StreamKey[] {
     return [...this.#offsets.keys()].map(streamOf)
+  }
+
+  /** How far a log was seen to reach beyond what is archived; 0 where no look has shown that. */
+  seenEnd(id: string): number {
+    return this.#seen.get(id) ?? 0
+  }
+
+  /** A look has shown how far a log reaches. */
+  saw(id: string, end: number): void {
+    this.#seen.set(id, end)
+  }
+
+  /** Those that were seen to reach further than they are archived, and how far. */
+  lacking(): [id: string, end: number][] {
+    return [...this.#seen].filter(([id, end]) => end > (this.#offsets.get(id) ?? Number.POSITIVE_INFINITY))
   }
 
   /** An archive is to begin with this offset; whether what the log has before is left out. */
@@ -70,11 +91,13 @@ export class Reached {
   sealed(id: string, { progressed, covered }: Pick<SealStep, 'progressed' | 'covered'>): void {
     this.#offsets.set(id, covered)
     if (progressed) this.#begins.delete(id)
+    if (covered >= this.seenEnd(id)) this.#seen.delete(id)
   }
 
   forget(id: string): void {
     this.#offsets.delete(id)
     this.#begins.delete(id)
+    this.#seen.delete(id)
     this.#missingSince.delete(id)
   }
 
@@ -91,7 +114,8 @@ export class Reached {
 
   get #text(): string {
     const { archiveUrl: archive } = this.#parts
-    const content: Kept = { archive, reached: Object.fromEntries(this.#offsets), begins: [...this.#begins] }
+    const [reached, seen] = [Object.fromEntries(this.#offsets), Object.fromEntries(this.lacking())]
+    const content: Kept = { archive, reached, begins: [...this.#begins], seen }
     return `${JSON.stringify(content, null, 1)}\n`
   }
 
@@ -111,10 +135,10 @@ export class Reached {
 
 /** Nothing where there is nothing to read, or it is said of another archive. */
 function read({ file, archiveUrl, logger }: ReachedParts): Required<Kept> {
-  const nothing = { archive: archiveUrl, reached: {}, begins: [] }
+  const nothing = { archive: archiveUrl, reached: {}, begins: [], seen: {} }
   try {
     const kept = JSON.parse(readFileSync(file, 'utf8')) as Kept
-    return kept.archive === archiveUrl ? { begins: Object.keys(kept.reached), ...kept } : nothing
+    return kept.archive === archiveUrl ? { begins: Object.keys(kept.reached), seen: {}, ...kept } : nothing
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== 'ENOENT') {
       logger.warn(

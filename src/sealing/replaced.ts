@@ -4,10 +4,9 @@ import type { Logger } from 'pino'
 import type { Chain } from '../archive/archive.ts'
 import { extraKey } from '../archive/layout.ts'
 import { streamId } from '../wal/stream.ts'
-import type { Wal } from '../wal/wal.ts'
 import type { BrokerLog, LogState } from './broker-log.ts'
 import { replacedIn } from './elections.ts'
-import { appendFetched } from './fetched.ts'
+import type { Fetched } from './fetched.ts'
 import type { OffsetRange } from './settle.ts'
 
 /** Each becomes a segment and an object of its own, and other partitions wait meanwhile. */
@@ -23,17 +22,20 @@ export interface Taken {
 }
 
 export class Replaced {
-  readonly #parts: { readonly wal: Wal; readonly broker: BrokerLog; readonly logger: Logger }
+  readonly #parts: { readonly fetched: Fetched; readonly broker: BrokerLog; readonly logger: Logger }
   /** By stream: what was taken, when its log's newest leader epoch was this one. */
   readonly #taken = new Map<string, OffsetRange & { readonly epoch: number }>()
 
-  constructor(parts: { readonly wal: Wal; readonly broker: BrokerLog; readonly logger: Logger }) {
+  constructor(parts: { readonly fetched: Fetched; readonly broker: BrokerLog; readonly logger: Logger }) {
     this.#parts = parts
   }
 
-  /** Takes the next of what was not taken yet; null where there is nothing. Throws BROKER_ERROR, BROKER_UNREACHABLE, WAL_FAILED. */
+  /**
+   * Takes the next of what was not taken yet; null where there is nothing. Throws BROKER_ERROR, BROKER_UNREACHABLE, WAL_FULL,
+   * WAL_FAILED.
+   */
   async take(chain: Chain, log: LogState): Promise<Taken | null> {
-    const { broker, wal, logger } = this.#parts
+    const { broker, fetched, logger } = this.#parts
     const { stream } = chain
     const range = await replacedIn(broker, chain, log)
     if (range === null) return null
@@ -43,6 +45,7 @@ export class Replaced {
     const isSame = before?.epoch === log.leaderEpoch && before.from <= range.from
     const from = isSame ? Math.max(before.to, range.from) : range.from
     if (from >= range.to) return null
+    fetched.check(stream)
     const { batches, gaps } = await broker.fill(stream, [{ from, to: range.to }], log, from)
     const some = batches.slice(0, MAX_EXTRAS_AT_ONCE)
     const afterGaps = some.length === batches.length ? (gaps.at(-1)?.to ?? 0) : 0
@@ -51,7 +54,7 @@ export class Replaced {
     const fresh = some.filter(({ header }) => !extras.has(extraKey(stream, header.baseOffset, header.crc)))
     if (fresh.length > 0) {
       logger.warn({ stream, from, to }, 'where the log has other batches than the archive, they are put beside it')
-      await appendFetched(wal, stream, fresh)
+      await fetched.append(stream, fresh)
     }
     this.#taken.set(id, { from: isSame ? before.from : range.from, to, epoch: log.leaderEpoch })
     return { progressed: to > from, covered: Math.min(to, range.to), fetched: fresh.length }

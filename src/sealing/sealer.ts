@@ -13,12 +13,12 @@ import type { StreamKey } from '../wal/stream.ts'
 import type { Wal } from '../wal/wal.ts'
 import type { BrokerLog, LogState } from './broker-log.ts'
 import { keptBy, takenBack } from './elections.ts'
-import { appendFetched } from './fetched.ts'
+import { appendFetched, Fetched } from './fetched.ts'
 import { Releaser } from './release.ts'
 import { MAX_EXTRAS_AT_ONCE, Replaced } from './replaced.ts'
 import type { SegmentBuilder } from './segment-builder.ts'
 import type { OffsetRange } from './settle.ts'
-import { bytesForFirst, cut, isFetched, joined, settle } from './settle.ts'
+import { bytesForFirst, bytesOf, cut, isFetched, isInside, joined, settle } from './settle.ts'
 import { giveUpUnreadable, giveUpUnseen } from './unreadable.ts'
 
 export interface SealerParts {
@@ -69,13 +69,15 @@ export class Sealer {
   readonly #releaser: Releaser
   readonly #counts = { segments: 0, batches: 0, records: 0, logBytes: 0, fetchedBatches: 0 }
   readonly #gaps = new Map<GapReason, number>()
+  readonly #fetched: Fetched
   readonly #replaced: Replaced
 
   constructor(parts: SealerParts) {
     this.#parts = parts
     rmSync(parts.directory, { recursive: true, force: true }) // what a crash left half built
     mkdirSync(parts.directory, { recursive: true })
-    this.#replaced = new Replaced(parts)
+    this.#fetched = new Fetched(parts.wal)
+    this.#replaced = new Replaced({ ...parts, fetched: this.#fetched })
     this.#releaser = new Releaser({ ...parts, fileFor: (stream, offset) => this.#fileFor(stream, offset) })
   }
 
@@ -90,6 +92,10 @@ export class Sealer {
    * `seenEnd` is a gap. A new archive begins at `begin`, or at the first capture if that lies before it.
    */
   async sealNext(stream: StreamKey, options: SealOptions): Promise<SealStep> {
+    return await this.#fetched.during(stream, () => this.#sealNext(stream, options))
+  }
+
+  async #sealNext(stream: StreamKey, options: SealOptions): Promise<SealStep> {
     const { toHighWatermark, begin = Number.POSITIVE_INFINITY, seenEnd = 0 } = options
     const { archive, broker, builder, logger, warm, createdBy } = this.#parts
     const log = await broker.state(stream)
@@ -109,7 +115,7 @@ export class Sealer {
     await this.#putAside(stream, (await takenBack(broker, stream, live, log)).slice(0, MAX_EXTRAS_AT_ONCE))
     const ahead = live.filter(row => row.lastOffset < log.end)
     // What follows the last capture is looked for only when all captures are in this segment.
-    const isAll = size(live) < this.#windowBytes
+    const isAll = bytesOf(live) < this.#windowBytes
     // By the WAL's own account: what cannot be read was captured all the same.
     const held = this.#parts.wal.needed(stream, log.end).filter(row => isInside(row, chain.end, log.end))
     const lastCaptured = (isAll ? held : ahead).reduce((last, row) => Math.max(last, row.lastOffset), -1)
@@ -144,7 +150,7 @@ export class Sealer {
       segment = await builder.build(plan, rows, this.#fileFor(stream, plan.baseOffset))
     } catch (error) {
       await giveUpUnreadable(this.#parts, stream, rows, error)
-      return await this.sealNext(stream, options)
+      return await this.#sealNext(stream, options)
     }
     const grown = await archive.append(stream, segment)
     if (grown === null) {
@@ -251,7 +257,7 @@ export class Sealer {
     range: OffsetRange,
     log: LogState
   ): Promise<{ rows: readonly WalEntry[]; gaps: readonly Gap[]; next: number }> {
-    const { segmentBytes, broker, wal, logger } = this.#parts
+    const { segmentBytes, broker, logger } = this.#parts
     const newest = captured.reduce((last, row) => Math.max(last, row.appendedMs), 0)
     const { rewrites, rewroteUntil } = await broker.rewriting(stream, newest, log)
     const isKeptByElections = await keptBy(broker, stream, captured, log)
@@ -265,15 +271,16 @@ export class Sealer {
       const { line, next } = cut(settled, options, segmentBytes)
       const done = { rows: line, gaps, next }
       const [hole] = settled.holes
-      if (hole === undefined || next < hole.from || size(line) >= segmentBytes || hole.from === lastHole) return done
+      if (hole === undefined || next < hole.from || bytesOf(line) >= segmentBytes || hole.from === lastHole) return done
 
+      if (log.exists) this.#fetched.check(stream)
       const filled = await broker.fill(stream, settled.holes, log, range.from, bytesForFirst(settled))
       const { batches } = filled
       if (batches.length === 0 && filled.gaps.length === 0) return done
       lastHole = hole.from
       gaps = joined([...gaps, ...filled.gaps])
       if (batches.length > 0) {
-        await appendFetched(wal, stream, batches)
+        await this.#fetched.append(stream, batches)
         this.#counts.fetchedBatches += batches.length
         logger.debug({ stream, hole, batches: batches.length }, 'fetched what was not captured')
         entries = await this.#ahead(stream, range.from)
@@ -284,16 +291,4 @@ export class Sealer {
   #fileFor({ topicId, partition }: StreamKey, offset: number): string {
     return path.join(this.#parts.directory, `${topicId}-${partition}-${offset}.tar.gz`)
   }
-}
-
-function isInside(
-  { baseOffset, lastOffset }: Pick<WalEntry, 'baseOffset' | 'lastOffset'>,
-  from: number,
-  to: number
-): boolean {
-  return baseOffset >= from && lastOffset < to
-}
-
-function size(line: readonly WalEntry[]): number {
-  return line.reduce((sum, { bytes }) => sum + bytes, 0)
 }

@@ -26,6 +26,19 @@ export interface Settled {
   readonly holes: readonly OffsetRange[]
 }
 
+/** Whether all of a batch lies in [from, to). */
+export function isInside(
+  { baseOffset, lastOffset }: Pick<WalEntry, 'baseOffset' | 'lastOffset'>,
+  from: number,
+  to: number
+): boolean {
+  return baseOffset >= from && lastOffset < to
+}
+
+export function bytesOf(entries: readonly WalEntry[]): number {
+  return entries.reduce((sum, { bytes }) => sum + bytes, 0)
+}
+
 /** By base offset, and where that is the same by the time of the append: the WAL may have copied one to a newer file. */
 export function inOrder(entries: readonly WalEntry[]): WalEntry[] {
   return entries.toSorted((a, b) => a.baseOffset - b.baseOffset || a.appendedMs - b.appendedMs)
@@ -134,7 +147,7 @@ export function bytesForFirst({ line, holes: [first, second] }: Settled): number
   const between = line.filter(
     row => row.baseOffset >= first.to && row.baseOffset < (second?.from ?? row.baseOffset + 1)
   )
-  return between.reduce((sum, { bytes }) => sum + bytes, 0) > FAR_BYTES ? FEW_BYTES : undefined
+  return bytesOf(between) > FAR_BYTES ? FEW_BYTES : undefined
 }
 
 /** A segment's manifest has a line or more for each odd batch: so many keep it far below what its readers take, 64 MiB. */

@@ -128,7 +128,9 @@ describeWith(needs, 'what is not captured', () => {
       await expectBrokersLog(worker, topic)
       const [first, ...more] = await manifests(archiveFolder(worker), topic, 0)
       expect([first?.nextOffset, more]).toEqual([2, []])
-      expect(await worker.logs()).not.toContain('sealing failed')
+      const logs = await worker.logs()
+      expect(logs).not.toContain('sealing failed')
+      expect(logs).toMatch(new RegExp(`${topic}-0 waits [\\d.]+ s: the quota of client id millrace is used up`))
     } finally {
       await alter('--delete-config', 'consumer_byte_rate')
     }
@@ -200,21 +202,26 @@ describeWith(needs, 'what is not captured', () => {
     expect(new Set(segments.map(({ topicId }) => topicId)).size).toBe(2)
   })
 
-  test('what a topic had without its being captured is a gap when the topic has been deleted', async () => {
-    const { bootstrap } = useKafka()
-    const topic = await createTopic(bootstrap)
-    const worker = await start({ worker: { 'segment.ms': '5s' }, proxy: { topics: topic, backfill: 'earliest' } })
-    await send(bootstrap, topic, batches('past', 'past'))
-    const metrics = async () => await (await fetch(`${worker.httpUrl}/metrics`)).text()
-    await until(async () => (await metrics()).includes('\nmillrace_uncaptured_offsets 6\n'), {
-      what: 'a look finds them'
-    })
-    await withAdmin(bootstrap, admin => admin.deleteTopics({ topics: [topic] }))
-    await flush(worker, topic)
-    const segments = await manifests(archiveFolder(worker), topic, 0)
-    const gaps = [{ from: 0, to: 6, reason: 'unavailable' }]
-    expect(segments).toMatchObject([{ baseOffset: 0, nextOffset: 6, batches: 0, gaps }])
-  })
+  test.for(['while the worker runs', 'while it is down'])(
+    'what a topic had without its being captured is a gap when the topic has been deleted %s',
+    async when => {
+      const { bootstrap } = useKafka()
+      const topic = await createTopic(bootstrap)
+      const worker = await start({ worker: { 'segment.ms': '5s' }, proxy: { topics: topic, backfill: 'earliest' } })
+      await send(bootstrap, topic, batches('past', 'past'))
+      const metrics = async () => await (await fetch(`${worker.httpUrl}/metrics`)).text()
+      await until(async () => (await metrics()).includes('\nmillrace_uncaptured_offsets 6\n'), {
+        what: 'a look finds them'
+      })
+      if (when === 'while it is down') await worker.kill9()
+      await withAdmin(bootstrap, admin => admin.deleteTopics({ topics: [topic] }))
+      if (when === 'while it is down') await worker.start()
+      await flush(worker, topic)
+      const segments = await manifests(archiveFolder(worker), topic, 0)
+      const gaps = [{ from: 0, to: 6, reason: 'unavailable' }]
+      expect(segments).toMatchObject([{ baseOffset: 0, nextOffset: 6, batches: 0, gaps }])
+    }
+  )
 
   test('topics that are not to be archived, and those that nobody sends through the worker, are left alone', async () => {
     const { bootstrap } = useKafka()

@@ -3,6 +3,7 @@
 import { PassThrough } from 'node:stream'
 import pino from 'pino'
 import { describe, expect, test } from 'vitest'
+import { Throttled } from '../../src/kafka/log-fetches.ts'
 import type { Gap } from '../../src/segment/manifest.ts'
 import { batchAt } from '../archive/small-archive.ts'
 import { orders } from '../wal/batches.ts'
@@ -128,6 +129,20 @@ test('what was damaged on the way only is read again, and no gap', async () => {
   const fake = fakeBroker(log, { onFetch: count => void (count === 2 && log.splice(0, 1, sound)) })
   expect(await fillAll(fake, { from: 0, to: 5 })).toEqual({ batches: [0, 2], gaps: [] })
   expect(fake.fetches).toEqual([0, 0])
+})
+
+test('what is damaged is got past where a quota allows one reading at a time', async () => {
+  // Like a broker: once a client has taken more than its quota, the next answer is empty, and the one after it is not.
+  let isUsedUp = false
+  const fake = fakeBroker([flipped(sound), hit, batchAt(5)], {
+    onFetch: () => {
+      isUsedUp = !isUsedUp
+      if (!isUsedUp) throw new Throttled('Fetch of orders-0', 1_000)
+    }
+  })
+  await expect(fillAll(fake, { from: 0, to: 6 })).rejects.toThrow(Throttled)
+  expect(await fillAll(fake, { from: 0, to: 2 })).toEqual({ batches: [], gaps: ['0-2 damaged'] })
+  expect(fake.fetches).toEqual([0, 0, 0])
 })
 
 test('where the length is damaged in a large batch, few fetches tell where it ends', async () => {

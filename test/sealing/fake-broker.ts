@@ -29,6 +29,10 @@ interface Options {
   readonly logger?: Logger
   /** Called with the number of each fetch, from 1, before it is answered. */
   readonly onFetch?: (count: number) => void
+  /** How many partitions have this log, 1 unless told. */
+  readonly partitions?: number
+  /** The partitions that nobody leads. */
+  readonly leaderless?: ReadonlySet<number>
 }
 
 /** A batch of a broker's log, and its header as the broker takes it. */
@@ -62,7 +66,9 @@ export function fakeBroker(
     compressionType = () => 'producer',
     epochEnds,
     logger = pino({ level: 'silent' }),
-    onFetch = () => {}
+    onFetch = () => {},
+    partitions = 1,
+    leaderless = new Set()
   }: Options = {}
 ): FakeBroker {
   const epochs = new LeaderEpochs()
@@ -86,7 +92,8 @@ export function fakeBroker(
     endOfEpoch: async (_, epoch) => (epochEnds === undefined ? null : (epochEnds.get(epoch) ?? 0)),
     async refresh() {
       epochs.hear(topicId, 0, Math.max(-1, ...(epochEnds?.keys() ?? [])), 1)
-      return [{ name: orders.topic, topicId, isInternal: false, leaders: new Map([[0, 1]]) }]
+      const leaders = Array.from({ length: partitions }, (_, i) => [i, leaderless.has(i) ? -1 : 1] as const)
+      return [{ name: orders.topic, topicId, isInternal: false, leaders: new Map(leaders) }]
     },
     namedAt: () => 0,
     topicSettings: async () => ({ timestampType: 'CreateTime', compressionType: compressionType() }) as never,

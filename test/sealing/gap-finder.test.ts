@@ -1,5 +1,5 @@
 // What the gap finder makes of what brokers list. They are told here; test/integration/gaps.test.ts has real ones.
-import { readFile, writeFile } from 'node:fs/promises'
+import { readFile, stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import pino from 'pino'
 import { afterEach, beforeEach, expect, test, vi } from 'vitest'
@@ -60,10 +60,12 @@ async function openFinder(told: Told) {
       segmentMs: HOUR_MS
     })
   const remembered = async () => JSON.parse(await readFile(file, 'utf8')).reached[streamId(orders)]
+  const inode = async () => (await stat(file)).ino
   const finder = await restart()
-  return { finder, restart, refresh, remembered, [Symbol.asyncDispose]: () => temp.dispose() }
+  return { finder, restart, inode, refresh, remembered, [Symbol.asyncDispose]: () => temp.dispose() }
 }
 
+const archivedTo400 = { reached: { [streamId(orders)]: 400 }, begins: [] }
 const sealedTo = (covered: number) => ({ progressed: true, covered })
 
 test('what a topic had that is gone, and nobody captured, is due at once, and until it is sealed', async () => {
@@ -87,6 +89,34 @@ test('what a topic had that is gone, and nobody captured, is due at once, and un
   vi.advanceTimersByTime(10 * MINUTE_MS)
   await finder.look()
   expect(await finder.begin(orders)).toBeUndefined()
+})
+
+test('what a topic had that goes while the worker is down is due at once after the restart', async () => {
+  let isListed = true
+  let backfill: Backfill | null = 'captured'
+  const told = { isListed: () => isListed, end: () => 500, backfill: () => backfill, kept: archivedTo400 }
+  await using world = await openFinder(told)
+  await world.finder.look()
+  const written = await world.inode()
+  await world.finder.look()
+  expect(await world.inode()).toBe(written) // nothing has changed
+
+  isListed = false
+  const again = await world.restart()
+  expect(again.due()).toEqual([]) // nothing is known of what there is now
+  await again.look()
+  expect(again.due()).toEqual([orders])
+  expect([await again.begin(orders), again.seenEnd(orders), again.uncapturedOffsets]).toEqual([400, 500, 100])
+  backfill = null
+  const unwanting = await world.restart()
+  await unwanting.look()
+  expect(unwanting.due()).toEqual([])
+  again.sealed(orders, sealedTo(500))
+  await again.look()
+  backfill = 'captured'
+  const last = await world.restart()
+  await last.look()
+  expect([last.due(), last.seenEnd(orders)]).toEqual([[], 0])
 })
 
 test('a log that ends below the archive’s end is looked into, and from there on it lacks what it gets', async () => {
@@ -170,8 +200,6 @@ test('a partition that is added to a topic that is archived is archived whole, a
     expect(one.uncapturedOffsets).toBe(5)
   }
 })
-
-const archivedTo400 = { reached: { [streamId(orders)]: 400 }, begins: [] }
 
 test.each<[string, Partial<Told>]>([
   ['is not listed', { isListed: () => false }],

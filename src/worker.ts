@@ -190,7 +190,7 @@ export async function startWorker(
       await Promise.all([running.disposeAsync(), http.drain()])
       // What came last of a topic may be all that ever came of it, and the next start would not know.
       const looking = gaps.look().catch(err => logger.warn({ err }, 'what was not captured could not be looked for'))
-      await before(Date.now() + LAST_LOOK_MS, looking)
+      await before(performance.now() + LAST_LOOK_MS, looking)
       try {
         await pipeline.flush({ timeoutMs: DRAIN_ARCHIVE_MS, capturedOnly: true })
       } catch (error) {

@@ -197,6 +197,13 @@ test('what failed is tried again, also when the clock has been set back meanwhil
   await until(() => shipped.length === 1, { what: 'it is sealed' })
 })
 
+test('what is captured is sealed by its age, also when the clock has been set back meanwhile', async () => {
+  const { pipeline, shipped } = await start({ walMaxBytes: 16 * MiB })
+  await pipeline.capture([captured(0)])
+  vi.useFakeTimers({ toFake: ['Date'], now: Date.now() - 2 * DAY_MS })
+  await until(() => shipped.length === 1, { what: 'it is sealed' })
+})
+
 test.each([
   [1, ['info']],
   [2, ['info', 'error']]

@@ -22,7 +22,7 @@ export async function retrying<T>(
   send: (attempt: number) => Promise<Attempt<T>>,
   forMs = RETRY_FOR_MS
 ): Promise<T> {
-  const end = Date.now() + forMs
+  const end = performance.now() + forMs
   for (let attempt = 0; ; attempt++) {
     let failure: MillraceError
     try {
@@ -37,7 +37,7 @@ export async function retrying<T>(
       if (!isMillraceError(error, 'BROKER_UNREACHABLE') || error instanceof Unanswering) throw error
       failure = error
     }
-    if (!failure.retriable || Date.now() > end) throw failure
+    if (!failure.retriable || performance.now() > end) throw failure
     await delay(Math.min(BACKOFF_MS * 2 ** attempt, 2_000))
   }
 }

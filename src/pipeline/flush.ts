@@ -53,7 +53,7 @@ export async function flush(
   parts: FlushParts,
   { topic, timeoutMs, capturedOnly = false }: FlushRequest
 ): Promise<FlushReport> {
-  const deadline = Date.now() + timeoutMs
+  const deadline = performance.now() + timeoutMs
   const isWanted = (key: StreamKey): boolean => topic === undefined || key.topic === topic
   const archived = new Map<string, FlushReport['partitions'][number]>()
   const flushAll = async (targets: readonly Target[], isLeft: (target: Target) => boolean): Promise<void> => {
@@ -85,7 +85,7 @@ async function lookAtAll({ gaps }: FlushParts, isWanted: (key: StreamKey) => boo
     await gaps.look()
     const silent = gaps.silent().find(isWanted)
     if (silent === undefined) return
-    if (Date.now() >= deadline) {
+    if (performance.now() >= deadline) {
       const what = `${silent.topic}-${silent.partition}: no leader says how far its log reaches`
       const hint = 'Is the broker up that leads it? What was captured before the call is archived.'
       throw new MillraceError('TIMEOUT', what, { hint })
@@ -115,7 +115,7 @@ async function flushOne(
       failure = error
       wait = error instanceof Throttled ? error.forMs : Math.min(2 * wait, MAX_WAIT_MS)
     }
-    if (Date.now() >= deadline) {
+    if (performance.now() >= deadline) {
       const hint = isMillraceError(failure) ? failure.hint : undefined
       throw new MillraceError('TIMEOUT', `${key.topic}-${key.partition}: ${messageOf(failure)}`, {
         cause: failure,
@@ -127,5 +127,5 @@ async function flushOne(
 }
 
 async function delayWithin(deadline: number, ms: number): Promise<void> {
-  await delay(Math.max(0, Math.min(ms, deadline - Date.now())))
+  await delay(Math.max(0, Math.min(ms, deadline - performance.now())))
 }

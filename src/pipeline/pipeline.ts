@@ -115,7 +115,7 @@ export class Pipeline implements AsyncDisposable {
   /** Stops sealing; a store that does not answer is not waited for. What is not archived stays in the WAL. */
   async [Symbol.asyncDispose](): Promise<void> {
     this.#stopping.abort()
-    await before(Date.now() + STOP_MS, Promise.all([this.#loop, this.#turn.catch(() => {})]))
+    await before(performance.now() + STOP_MS, Promise.all([this.#loop, this.#turn.catch(() => {})]))
   }
 
   async #run(): Promise<void> {
@@ -144,7 +144,7 @@ export class Pipeline implements AsyncDisposable {
   async #sealDue(key: StreamKey): Promise<void> {
     const id = streamId(key)
     // Without captures it is due because the broker has more.
-    const aged = (this.#state(key)?.oldestAppend ?? 0) <= Date.now() - this.#options.segmentMs
+    const aged = this.#isAged(this.#state(key)?.oldestAppend ?? 0)
     try {
       const { progressed } = await this.#seal(key, { toHighWatermark: aged })
       this.#failures.delete(id)
@@ -229,15 +229,19 @@ export class Pipeline implements AsyncDisposable {
    * or takes nothing, those that keep the oldest file from being deleted.
    */
   #due(): Iterable<StreamKey> {
-    const { segmentBytes, segmentMs } = this.#options
-    const aged = Date.now() - segmentMs
+    const { segmentBytes } = this.#options
     const due = this.#pending().filter(
       ({ key, unreleasedBytes, oldestAppend }) =>
-        (unreleasedBytes >= segmentBytes || oldestAppend <= aged) && !this.#isPostponed(key)
+        (unreleasedBytes >= segmentBytes || this.#isAged(oldestAppend)) && !this.#isPostponed(key)
     )
     const lacking = this.#options.gaps.due().filter(key => !this.#isPostponed(key))
     const keys = [...(this.#isPressed ? this.#pinning() : []), ...due.map(({ key }) => key), ...lacking]
     return new Map(keys.map(key => [streamId(key), key])).values()
+  }
+
+  /** By how much the two times differ: the clock may have been set back since. */
+  #isAged(oldestAppend: number): boolean {
+    return Math.abs(Date.now() - oldestAppend) >= this.#options.segmentMs
   }
 
   /** Files that are being deleted are no reason to seal more. */

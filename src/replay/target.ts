@@ -135,12 +135,12 @@ export async function createTarget(cluster: Cluster, admin: Admin, topic: string
       hint: 'Try again.'
     })
   }
-  const deadline = Date.now() + LEADERS_WITHIN_MS
+  const deadline = performance.now() + LEADERS_WITHIN_MS
   for (;;) {
     const [found] = await cluster.refresh([topic])
     const led = [...(found?.leaders.values() ?? [])].filter(leader => leader >= 0)
     if (led.length === partitions) return
-    if (Date.now() > deadline) throw new MillraceError('TIMEOUT', `the new topic ${topic} has no leaders yet`)
+    if (performance.now() > deadline) throw new MillraceError('TIMEOUT', `the new topic ${topic} has no leaders yet`)
     await delay(POLL_MS)
   }
 }

@@ -97,7 +97,7 @@ export class Sealer {
 
   async #sealNext(stream: StreamKey, options: SealOptions): Promise<SealStep> {
     const { toHighWatermark, begin = Number.POSITIVE_INFINITY, seenEnd = 0 } = options
-    const { archive, broker, builder, logger, warm, createdBy } = this.#parts
+    const { broker, builder, logger, createdBy } = this.#parts
     const log = await broker.state(stream)
     const chain = await this.#begun(stream, log, begin < seenEnd ? begin : Number.POSITIVE_INFINITY)
     if (chain === null) return { progressed: false, end: 0, covered: options.begin ?? 0 }
@@ -152,20 +152,30 @@ export class Sealer {
       await giveUpUnreadable(this.#parts, stream, rows, error)
       return await this.#sealNext(stream, options)
     }
-    const grown = await archive.append(stream, segment)
+    const grown = await this.#put(stream, segment)
     if (grown === null) {
-      rmSync(segment.path, { force: true })
       logger.info({ stream, offset: chain.end }, 'another worker archived this range first; going on after it')
       return { progressed: true, end: chain.end, covered: chain.end }
     }
     this.#count(segment.manifest)
     this.#parts.wal.release(rows)
-    warm.keep(segmentKey(stream, plan.baseOffset), segment.path)
     const { records, logBytes, notIndexed } = segment.manifest
     logger.info({ stream, from: chain.end, to: next, records, logBytes, gaps: plan.gaps }, 'segment archived')
     if (notIndexed) logger.warn({ stream, notIndexed }, 'batches that cannot be read are archived, and not indexed')
     await this.#releaseBehind(grown, log)
     return { progressed: true, end: next, covered: next }
+  }
+
+  /** Null where another worker put that range. Its file stays only as a warm copy: while the archive takes none, there would be many. */
+  async #put(stream: StreamKey, segment: SegmentResult): Promise<Chain | null> {
+    const { archive, warm } = this.#parts
+    try {
+      const grown = await archive.append(stream, segment)
+      if (grown !== null) warm.keep(segmentKey(stream, segment.manifest.baseOffset), segment.path)
+      return grown
+    } finally {
+      rmSync(segment.path, { force: true })
+    }
   }
 
   #count({ batches, records, logBytes, gaps }: SegmentManifest): void {

@@ -1,9 +1,11 @@
 // What a partition's log may look like when it is sealed without a capture: nothing of it stops the sealer. The broker here is a
 // list of batches; all else is real.
+import { readdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import pino from 'pino'
 import { afterEach, expect, test, vi } from 'vitest'
 import { WarmSegments } from '../../src/archive/warm-segments.ts'
+import { MillraceError } from '../../src/errors.ts'
 import { CanonicalBatch } from '../../src/kafka/batch.ts'
 import { Sealer } from '../../src/sealing/sealer.ts'
 import { SegmentBuilder } from '../../src/sealing/segment-builder.ts'
@@ -40,7 +42,7 @@ async function openWorld({ broker }: FakeBroker) {
   const temp = await tempFolder('stalls')
   opened.defer(() => temp.dispose())
   const small = opened.use(await smallArchive())
-  const walDirectory = join(temp.path, 'wal')
+  const [walDirectory, building] = [join(temp.path, 'wal'), join(temp.path, 'building')]
   const wal = await Wal.open({ directory: walDirectory, maxBytes: 2 ** 30 })
   opened.defer(() => wal.close())
   const sealer = new Sealer({
@@ -50,7 +52,7 @@ async function openWorld({ broker }: FakeBroker) {
     warm: new WarmSegments(join(temp.path, 'warm'), 0),
     broker,
     logger: pino({ level: 'silent' }),
-    directory: join(temp.path, 'building'),
+    directory: building,
     segmentBytes: 2 ** 20,
     createdBy: 'test'
   })
@@ -59,6 +61,7 @@ async function openWorld({ broker }: FakeBroker) {
     small,
     wal,
     sealer,
+    building,
     sealOnce: () => sealer.sealNext(orders, { toHighWatermark: true, begin: 0 }),
     async seal({ seenEnd = 0 } = {}) {
       const options = { toHighWatermark: true, begin: 0, seenEnd }
@@ -87,6 +90,15 @@ test('an archive begins with the batch into which the log’s start was moved', 
   expect(await world.seal()).toMatchObject({ progressed: false, end: 8 })
   expect(await world.archived()).toEqual({ root: 3, end: 8, batches: [3, 6], gaps: [], extras: [] })
   expect(world.wal.streams()).toEqual([])
+})
+
+test.each(['append', 'putExtra'] as const)('no file is kept of what the archive does not take: %s', async put => {
+  await using world = await openWorld(fakeBroker([batchAt(0), batchAt(1)]))
+  await world.small.append(orders, { batches: [batchAt(0)], nextOffset: 1 })
+  await world.wal.append([captured(0, { seed: 'another' })])
+  vi.spyOn(world.small.archive, put).mockRejectedValue(new MillraceError('STORE_FAILED', 'no room'))
+  await expect(world.seal()).rejects.toThrow('no room')
+  expect(await readdir(world.building)).toEqual([])
 })
 
 test('what was captured from another cluster waits for it', async () => {

@@ -72,7 +72,7 @@ export async function startWorker(
   const embeddedBroker = worker['bootstrap.servers'] ? null : opened.use(await openBroker(worker, logger))
   const bootstrap = upstreamOf(worker)
   logReloads(security, logger)
-  const cluster = opened.use(new Cluster(bootstrap, security, { retryForMs: RETRY_FOR_MS }))
+  const cluster = opened.use(new Cluster(bootstrap, security, { retryForMs: RETRY_FOR_MS, needsTopicIds: true }))
   const clusterId = await cluster.clusterId()
   const store = await sink.connector.open(sink.values)
   const catalog = Catalog.open(folders.catalog, store.url, err =>

@@ -122,11 +122,17 @@ export class Answers {
   /** Makes the client's answer of the broker's; for Produce that means to hold it until the batches are durable. */
   async #settle(exchange: Exchange, frame: Buffer): Promise<void> {
     const { key, version, produce } = exchange
-    const { context, send } = this.#link
-    const { nodes, ids } = context
+    const { context, send, broker } = this.#link
+    const { nodes, ids, source } = context
+    const { remoteAddress: host = '', remotePort: port = 0 } = broker
     const answer = produce
       ? await settleProduce({ ...exchange, produce }, frame, context, () => this.#giveBack(exchange.memory))
-      : await rewrite(key, version, frame, { nodes, onTopics: topics => ids.learn(topics) })
+      : await rewrite(key, version, frame, {
+          nodes,
+          clusterId: source.clusterId,
+          broker: { host, port },
+          onTopics: topics => ids.learn(topics)
+        })
     send(exchange, [answer])
   }
 }

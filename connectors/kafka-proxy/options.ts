@@ -56,7 +56,7 @@ export const proxyOptions = {
     doc: "a client whose request is larger is cut off; the brokers' socket.request.max.bytes, unless they have another"
   },
   'request.read.timeout.ms': {
-    schema: option.duration(1),
+    schema: option.duration(1, option.LONGEST_TIMER_MS),
     default: '30s',
     doc: 'how long a client may take for a request that it has begun, or for each further MiB of it'
   },
@@ -71,7 +71,7 @@ export const proxyOptions = {
     doc: 'the same from one address'
   },
   'connections.max.idle.ms': {
-    schema: option.duration(1),
+    schema: option.duration(1, option.LONGEST_TIMER_MS),
     default: '10m',
     doc: 'a client that is owed nothing and sends nothing for so long is cut off'
   },

@@ -1,7 +1,7 @@
 // Replaces the brokers' addresses in answers by the proxy's own, so that clients come back through it.
 
 import type { Address, Api, ResponseOf } from 'millrace/kafka'
-import { KafkaError, messages, responseBodyStart, responseFrame } from 'millrace/kafka'
+import { checkCluster, KafkaError, messages, responseBodyStart, responseFrame } from 'millrace/kafka'
 import { offeredVersions } from './versions.ts'
 
 export interface NodeMap {
@@ -16,6 +16,10 @@ export interface NodeMap {
 
 export interface RewriteContext {
   readonly nodes: NodeMap
+  /** Of which the brokers have to be. */
+  readonly clusterId: string
+  /** Where the broker is that answers. */
+  readonly broker: Address
   /** Sees every Metadata answer. */
   onTopics(topics: ResponseOf<typeof messages.metadata>['topics']): Promise<void>
 }
@@ -32,7 +36,7 @@ export function isRewritten(key: number): boolean {
   return rewriters.has(key)
 }
 
-/** The answer with our addresses in it. Throws WIRE_CORRUPT. */
+/** The answer with our addresses in it. Throws WIRE_CORRUPT; BROKER_ERROR for the answer of another cluster. */
 export function rewrite(key: number, version: number, frame: Buffer, context: RewriteContext): Promise<Buffer> {
   return rewriters.get(key)!(frame, version, context)
 }
@@ -54,15 +58,23 @@ export async function relocate<N extends Address>(
     .map(entry => (isNode(entry) ? { ...entry, ...nodes.addressOf(idOf(entry)) } : entry))
 }
 
-async function rewriteMetadata(frame: Buffer, version: number, { nodes, onTopics }: RewriteContext): Promise<Buffer> {
+/** A reused address may lead elsewhere, and all clients would be led there. Where there is an error, no cluster is named. */
+function checkOrigin(named: string | null | undefined, { clusterId, broker }: RewriteContext): void {
+  if (named) checkCluster(broker, named, clusterId)
+}
+
+async function rewriteMetadata(frame: Buffer, version: number, context: RewriteContext): Promise<Buffer> {
   const { answer, encode } = open(messages.metadata, frame, version)
+  const { nodes, onTopics } = context
+  checkOrigin(answer.clusterId, context)
   await onTopics(answer.topics)
   return encode({ ...answer, brokers: await relocate(answer.brokers, broker => broker.nodeId, nodes) })
 }
 
-async function rewriteDescribeCluster(frame: Buffer, version: number, { nodes }: RewriteContext): Promise<Buffer> {
+async function rewriteDescribeCluster(frame: Buffer, version: number, context: RewriteContext): Promise<Buffer> {
   const { answer, encode } = open(messages.describeCluster, frame, version)
-  return encode({ ...answer, brokers: await relocate(answer.brokers, broker => broker.brokerId, nodes) })
+  checkOrigin(answer.clusterId, context)
+  return encode({ ...answer, brokers: await relocate(answer.brokers, broker => broker.brokerId, context.nodes) })
 }
 
 /** What is answered of a coordinator that is a broker without a listener: clients ask again. */

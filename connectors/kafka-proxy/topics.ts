@@ -1,7 +1,7 @@
 // Which topics are captured, and by which id and name they go: fed by the Metadata answers that pass by.
 import { MillraceError } from 'millrace/connect'
 import type { Cluster, messages, ResponseOf } from 'millrace/kafka'
-import { isTopicName } from 'millrace/kafka'
+import { isTopicId, isTopicName } from 'millrace/kafka'
 
 export interface TopicSelection {
   readonly topics: readonly string[]
@@ -43,14 +43,14 @@ export class TopicIds {
     const unnamed: string[] = []
     for (const { name, topicId, errorCode, partitions } of topics) {
       if (name === null) continue
-      if (errorCode === 0 && topicId !== undefined) {
+      if (errorCode === 0 && isTopicId(topicId)) {
         this.#set(name, topicId)
         for (const p of partitions)
           this.#cluster.epochs.hear(topicId, p.partitionIndex, p.leaderEpoch ?? -1, p.leaderId)
       }
       // This client may have been told of a new topic with an old name.
       else this.#ids.delete(name)
-      if (errorCode === 0 && topicId === undefined) unnamed.push(name)
+      if (errorCode === 0 && !isTopicId(topicId)) unnamed.push(name)
     }
     // What cannot be learned now is asked for again when a batch was accepted.
     if (unnamed.length > 0) await this.#ask(unnamed).catch(() => {})

@@ -3,7 +3,9 @@ import { MillraceError } from '../errors.ts'
 import type { RequestOf, ResponseOf } from '../kafka/api.ts'
 import { KafkaError } from '../kafka/kafka-errors.ts'
 import { describeCluster, metadata } from '../kafka/messages.ts'
+import { isTopicId } from '../kafka/topic-ids.ts'
 import { isTopicName } from '../kafka/topic-name.ts'
+import { NO_TOPIC_ID } from '../kafka/wire.ts'
 import type { Handler } from './handler.ts'
 import { handler } from './handler.ts'
 import type { LogStore, TopicLog } from './log-store.ts'
@@ -42,7 +44,7 @@ export function metadataHandler(store: LogStore, { create }: MetadataOptions = {
   ): Promise<TopicAnswer[]> {
     const answers: TopicAnswer[] = []
     for (const { name, topicId } of asked) {
-      if (name !== null && isZero(topicId)) answers.push(await byName(name, create))
+      if (name !== null && !isTopicId(topicId)) answers.push(await byName(name, create))
       else if (version >= 12) answers.push(await byId(topicId!))
       else throw new MillraceError('WIRE_CORRUPT', `Metadata ${version} asks for a topic without its name`)
     }
@@ -107,12 +109,6 @@ function wrongEndpoint(errorCode: number): ResponseOf<typeof describeCluster> {
 const BROKERS = 1
 const CONTROLLERS = 2
 
-const ZERO_ID = 'AAAAAAAAAAAAAAAAAAAAAA'
-
-function isZero(topicId: string | undefined): boolean {
-  return topicId === undefined || topicId === ZERO_ID
-}
-
-function unknown(errorCode: number, name: string | null, topicId = ZERO_ID): TopicAnswer {
+function unknown(errorCode: number, name: string | null, topicId = NO_TOPIC_ID): TopicAnswer {
   return { errorCode, name, topicId, partitions: [] }
 }

@@ -1,7 +1,7 @@
 // `millrace flush`: asks the running worker to seal and ship what it has.
 import type { CommandModule } from 'yargs'
 import { loadWorkerConfig } from '../config.ts'
-import { duration } from '../connect/options.ts'
+import { duration, LONGEST_TIMER_MS } from '../connect/options.ts'
 import type { ErrorCode } from '../errors.ts'
 import { errorKinds, MillraceError, messageOf } from '../errors.ts'
 import { formatAddress } from '../kafka/address.ts'
@@ -26,7 +26,7 @@ export const flushCommand: CommandModule<object, FlushFlags> = {
       .option('timeout', { type: 'string', requiresArg: true, default: '60s', describe: 'How long it may take' })
       .example('$0 flush --topic orders', 'Archive what was captured of one topic'),
   async handler(flags) {
-    const timeout = duration(1).safeParse(flags.timeout)
+    const timeout = duration(1, LONGEST_TIMER_MS - GRACE_MS).safeParse(flags.timeout)
     if (!timeout.success) throw new MillraceError('USAGE', `--timeout: ${timeout.error.issues[0]!.message}`)
     const { listeners, 'rest.auth': auth } = loadWorkerConfig(configInputs(flags))
     const report = await post<FlushReport>(

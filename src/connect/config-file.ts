@@ -1,6 +1,7 @@
 // Reads a configuration file, .yaml, .json or .properties, into flat keys and texts, as Kafka's own files have them.
 import { readFileSync } from 'node:fs'
 import path from 'node:path'
+import type { Tags } from 'yaml'
 import { parseDocument } from 'yaml'
 import { messageOf } from '../errors.ts'
 import type { Fault, RawValue } from './options.ts'
@@ -30,7 +31,8 @@ export function readConfigFile(file: string): ConfigFile {
 /** Throws, with the place in the message, what is wrong with the text. */
 function parseTree(content: string): [string, unknown][] {
   // YAML 1.2 contains JSON, and this parser names line and column of what is wrong in either.
-  const document = parseDocument(content)
+  // A number or a boolean is its text, which would come out as another one: 1.10, 007, 0x1F, 1e3.
+  const document = parseDocument(content, { schema: 'core', customTags: tags => tags.filter(isOfTexts) })
   const [error] = document.errors
   if (error) throw new Error(error.message.split('\n')[0]!.replace(/:$/, ''))
   const tree: unknown = document.toJS() ?? {}
@@ -40,16 +42,25 @@ function parseTree(content: string): [string, unknown][] {
   return Object.entries(isMap(config) ? { ...config, name: tree['name'] ?? config['name'] } : tree)
 }
 
+function isOfTexts(tag: Tags[number]): boolean {
+  return typeof tag === 'object' && /:(map|seq|str|null)$/.test(tag.tag)
+}
+
 /** As Java reads them: a backslash joins lines, and makes of the letter behind it another one or the letter itself. */
 function parseProperties(content: string): [string, unknown][] {
-  const lines = content.replace(/(\\\\)|\\\r?\n[ \t]*/g, '$1').split(/\r?\n/)
-  return lines
+  return logicalLines(content)
     .map(line => line.trim())
-    .filter(line => line !== '' && !/^[#!]/.test(line))
+    .filter(line => line !== '')
     .map(line => {
       const at = line.search(/[=:]/)
       return at < 0 ? [line, ''] : [line.slice(0, at).trim(), unescaped(line.slice(at + 1).trim())]
     })
+}
+
+/** What a backslash has joined, without comments: those go no further than their line, whatever it ends in. */
+function logicalLines(content: string): string[] {
+  const lines = content.match(/[ \t\f]*[#!][^\r\n]*|(?:\\\r?\n|\\?[^\r\n])+/g) ?? []
+  return lines.filter(line => !/^[ \t\f]*[#!]/.test(line)).map(line => line.replace(/(\\\\)|\\\r?\n[ \t]*/g, '$1'))
 }
 
 function unescaped(text: string): string {

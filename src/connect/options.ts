@@ -133,11 +133,16 @@ export function bytes(min: number, max = Number.MAX_SAFE_INTEGER): z.ZodType<num
   })
 }
 
-/** A duration in milliseconds: 600000, 10m. */
-export function duration(min: number): z.ZodType<number, string> {
-  return rule(`must be a duration of ${min} ms or more, such as 500ms, 10m or 1h`, value => {
+/** What Node's timers take at most: a longer one is over after 1 ms. */
+export const LONGEST_TIMER_MS = 2 ** 31 - 1
+
+/** A duration in milliseconds: 600000, 10m. One that is for a timer needs a `max`. */
+export function duration(min: number, max = Number.POSITIVE_INFINITY): z.ZodType<number, string> {
+  const days = Math.floor(max / timeUnits.d)
+  const range = max === Number.POSITIVE_INFINITY ? 'or more' : `to ${max} ms (${days} days)`
+  return rule(`must be a duration of ${min} ms ${range}, such as 500ms, 10m or 1h`, value => {
     const ms = measured(value, timeUnits)
-    return ms !== undefined && ms >= min ? ms : undefined
+    return ms !== undefined && ms >= min && ms <= max ? ms : undefined
   })
 }
 
@@ -152,8 +157,9 @@ export function oneOf<const T extends string>(...allowed: readonly T[]): z.ZodTy
   return rule(`must be ${allowed.join(' or ')}`, value => allowed.find(one => one === value))
 }
 
+/** In capitals too, as YAML and Kafka have it. */
 export const boolean: z.ZodType<boolean, string> = rule('must be true or false', value =>
-  value === 'true' ? true : value === 'false' ? false : undefined
+  /^true$/i.test(value) ? true : /^false$/i.test(value) ? false : undefined
 )
 
 export const text: z.ZodType<string, string> = rule('must not be empty', value => value || undefined)

@@ -4,7 +4,7 @@ import type { Address } from './address.ts'
 import type { Api } from './api.ts'
 import { BrokerConnections } from './broker-connections.ts'
 import type { Connection } from './connection.ts'
-import { checkCluster, KafkaError, kafkaErrorName, rightsHint } from './kafka-errors.ts'
+import { checkCluster, checkRights, KafkaError } from './kafka-errors.ts'
 import { LeaderEpochs } from './leader-epochs.ts'
 import { askOffsets } from './list-offsets.ts'
 import type { FetchedLog } from './log-fetches.ts'
@@ -14,8 +14,10 @@ import { describeConfigs } from './messages-admin.ts'
 import { RETRY_FOR_MS, retrying } from './retrying.ts'
 import type { Security } from './security.ts'
 import { PLAINTEXT } from './security.ts'
+import { anyHas, checkTellsIds, isTopicId, lacksId } from './topic-ids.ts'
 import type { TopicSettings } from './topic-settings.ts'
 import { settingsOf, settingsQuestion } from './topic-settings.ts'
+import { NO_TOPIC_ID } from './wire.ts'
 
 export interface TopicMetadata {
   readonly name: string
@@ -46,6 +48,7 @@ export class Cluster implements Disposable {
   readonly epochs = new LeaderEpochs()
   readonly #bootstrap: readonly Address[]
   readonly #retryForMs: number
+  readonly #needsTopicIds: boolean
   readonly #connections: BrokerConnections
   /** Others, since a broker mutes one that takes more than its quota. */
   readonly #fetchConnections: BrokerConnections
@@ -56,10 +59,18 @@ export class Cluster implements Disposable {
   #brokers = new Map<number, Address>()
   #clusterId: string | null = null
 
-  /** For `retryForMs`, half a minute unless told, a leader is waited for that may be back by then. */
-  constructor(bootstrap: readonly Address[], security: Security = PLAINTEXT, { retryForMs = RETRY_FOR_MS } = {}) {
+  /**
+   * For `retryForMs`, half a minute unless told, a leader is waited for that may be back by then. With `needsTopicIds` nothing is
+   * taken from brokers that know none, and topics without one are errors, or left out where all are asked for.
+   */
+  constructor(
+    bootstrap: readonly Address[],
+    security: Security = PLAINTEXT,
+    { retryForMs = RETRY_FOR_MS, needsTopicIds = false } = {}
+  ) {
     this.#bootstrap = bootstrap
     this.#retryForMs = retryForMs
+    this.#needsTopicIds = needsTopicIds
     this.#connections = new BrokerConnections(security)
     this.#fetchConnections = new BrokerConnections(security)
   }
@@ -104,6 +115,7 @@ export class Cluster implements Disposable {
     const asked = Date.now()
     const question = { topics: topics?.map(name => ({ name })) ?? null, allowAutoTopicCreation: false }
     const answer = await this.#askAny(async connection => {
+      if (this.#needsTopicIds) checkTellsIds(connection)
       const answer = await connection.request(metadata, question)
       checkCluster(connection.address, answer.clusterId ?? this.#clusterId, this.#clusterId)
       return answer
@@ -114,20 +126,19 @@ export class Cluster implements Disposable {
     const seen: TopicMetadata[] = []
     for (const topic of answer.topics) {
       if (topic.name === null) continue
-      const hint = rightsHint(topic.errorCode)
-      if (hint !== undefined) {
-        throw new MillraceError('BROKER_ERROR', `topic ${topic.name}: ${kafkaErrorName(topic.errorCode)}`, { hint })
-      }
-      if (topic.errorCode !== KafkaError.NONE) {
-        this.#topics.delete(topic.name)
+      const { name, errorCode, topicId = NO_TOPIC_ID } = topic
+      checkRights(name, errorCode)
+      const isThere = errorCode === KafkaError.NONE
+      if (!isThere || (this.#needsTopicIds && !isTopicId(topicId))) {
+        this.#topics.delete(name)
+        if (isThere && topics !== null) throw lacksId(name)
         continue
       }
-      this.#namedAt.set(topic.topicId!, asked)
+      this.#namedAt.set(topicId, asked)
       const leaders = new Map(topic.partitions.map(p => [p.partitionIndex, p.leaderId]))
-      for (const p of topic.partitions)
-        this.epochs.hear(topic.topicId!, p.partitionIndex, p.leaderEpoch ?? -1, p.leaderId)
-      const found = { name: topic.name, topicId: topic.topicId!, isInternal: topic.isInternal ?? false, leaders }
-      this.#topics.set(topic.name, found)
+      for (const p of topic.partitions) this.epochs.hear(topicId, p.partitionIndex, p.leaderEpoch ?? -1, p.leaderId)
+      const found = { name, topicId, isInternal: topic.isInternal ?? false, leaders }
+      this.#topics.set(name, found)
       seen.push(found)
     }
     return seen
@@ -143,11 +154,7 @@ export class Cluster implements Disposable {
       const { topics } = await (await this.#connections.to(address)).request(metadata, question)
       return topics.some(found => found.errorCode === KafkaError.NONE && found.topicId === topicId)
     })
-    const answers = (await Promise.allSettled(asked)).filter(answer => answer.status === 'fulfilled')
-    if (answers.some(({ value }) => value)) return true
-    if (2 * answers.length > asked.length) return false
-    const what = `${answers.length} of ${asked.length} brokers say whether they have topic ${topic}`
-    throw new MillraceError('BROKER_UNREACHABLE', what, { retriable: true })
+    return anyHas(topic, asked)
   }
 
   /** Any broker knows them, also where nobody leads a partition. Throws BROKER_ERROR, BROKER_UNREACHABLE. */

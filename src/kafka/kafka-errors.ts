@@ -108,6 +108,13 @@ export function rightsHint(errorCode: number | undefined): string | undefined {
   return 'Millrace needs the rights Describe, DescribeConfigs and Read on the topics that it archives; replay needs Create and Write.'
 }
 
+/** Throws BROKER_ERROR for a topic that we may not see. */
+export function checkRights(topic: string, errorCode: number): void {
+  const hint = rightsHint(errorCode)
+  if (hint !== undefined)
+    throw new MillraceError('BROKER_ERROR', `topic ${topic}: ${kafkaErrorName(errorCode)}`, { hint })
+}
+
 /** Throws BROKER_ERROR where a broker is of another cluster than the one that is known. */
 export function checkCluster(address: Address, found: string | null, known: string | null): void {
   if (known === null || found === known) return

@@ -39,6 +39,7 @@ export class LeaderEpochs {
   before(topicId: string, partition: number, time: number, node: number): number {
     let heard = this.#heard.get(`${topicId}/${partition}`)
     while (heard !== undefined && heard.since >= time) heard = heard.before
-    return heard?.leader === node ? heard.epoch : -1
+    // No leader is said to be -1, and so is a node that is not known.
+    return node >= 0 && heard?.leader === node ? heard.epoch : -1
   }
 }

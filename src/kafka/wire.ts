@@ -109,12 +109,15 @@ export const bool = fixed(
   false
 )
 
+/** All zero: what brokers give where there is no id. */
+export const NO_TOPIC_ID = 'AAAAAAAAAAAAAAAAAAAAAA'
+
 /** A topic id in the form that Kafka prints: 16 bytes as URL-safe base64 without padding. */
 export const uuid = fixed(
   16,
   (b, at) => b.toString('base64url', at, at + 16),
   (b, v, at) => b.write(v, at, 16, 'base64url'),
-  'AAAAAAAAAAAAAAAAAAAAAA'
+  NO_TOPIC_ID
 )
 
 /** A length-prefixed type: compact (varint of length + 1) in flexible versions, a signed prefix otherwise, null as -1. */

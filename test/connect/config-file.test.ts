@@ -62,6 +62,63 @@ test('a backslash in properties means what it does to Java', async () => {
   expect(await texts('escapes.properties', lines.join('\n'))).toEqual(same)
 })
 
+test('a comment in properties ends with its line, whatever it ends in, and begins none that goes on', async () => {
+  const lines = [
+    '# C:\\data\\',
+    'a=1',
+    '  ! and \\',
+    'b=2',
+    'c=one \\',
+    '  # two \\',
+    '! three',
+    '#\\',
+    '#',
+    'd=4 \\\\',
+    'e=5'
+  ]
+  const same = { a: '1', b: '2', c: 'one # two ! three', d: '4 \\', e: '5' }
+  expect(await texts('comments.properties', lines.join('\n'))).toEqual(same)
+  expect(await texts('windows.properties', lines.join('\r\n'))).toEqual(same)
+})
+
+describe('a number or a boolean is read as it is written', () => {
+  const written = [
+    '1.10',
+    '007',
+    '0123456',
+    '0x1F',
+    '12345678901234567890',
+    '1e3',
+    '-0',
+    '.inf',
+    'TRUE',
+    'true',
+    '8192'
+  ]
+  const same = Object.fromEntries(written.map((text, i) => [`k${i}`, text]))
+
+  test('in YAML, also in a list and where an alias repeats it', async () => {
+    const yaml = written.map((text, i) => `k${i}: ${text}\n`).join('')
+    expect(await texts('numbers.yaml', yaml)).toEqual(same)
+    const repeated = 'a: [1.10, 007, true]\nb: &anchor 1.50 # one and a half\nc: *anchor\n007: d\n'
+    expect(await texts('repeated.yaml', repeated)).toEqual({ a: '1.10,007,true', b: '1.50', c: '1.50', '007': 'd' })
+  })
+
+  test('in JSON', async () => {
+    const json = written.filter(text => /^(-?[1-9].*|-0|true)$/.test(text))
+    expect(json).toHaveLength(6)
+    const content = `{${json.map((text, i) => `"k${i}": ${text}`).join(', ')}}`
+    expect(await texts('numbers.json', content)).toEqual(Object.fromEntries(json.map((text, i) => [`k${i}`, text])))
+  })
+})
+
+test('text in YAML may be quoted, folded or in lines, and what is quoted is no null', async () => {
+  const yaml =
+    'a: "1.10"\nb: \'null\'\nc: >-\n  one\n  two\nd: |\n  1.0\n  2.0\ne: one\n  two\nf: "\\u00e9\\n"\ng: ~\nh: NULL\n'
+  const same = { a: '1.10', b: 'null', c: 'one two', d: '1.0\n2.0\n', e: 'one two', f: 'é\n' }
+  expect(await texts('strings.yaml', yaml)).toEqual(same)
+})
+
 test('keys without a value are as if they were not there', async () => {
   expect(await texts('empty-keys.yaml', 'a:\nb: null\nc: ""\nd: false\n')).toEqual({ c: '', d: 'false' })
   expect(await texts('empty.yaml', '')).toEqual({})

@@ -52,6 +52,15 @@ test.each(['', '0', '-5s', '10 minutes', '10M', '1w', 'soon'])('%j is no duratio
   expect(read(option.duration(1), text)).toBe('must be a duration of 1 ms or more, such as 500ms, 10m or 1h')
 })
 
+test('a duration has its limits where a timer needs them, and none where it does not', () => {
+  const rule = 'must be a duration of 1 ms to 2147483647 ms (24 days), such as 500ms, 10m or 1h'
+  const forTimer = option.duration(1, option.LONGEST_TIMER_MS)
+  expect([read(forTimer, '24d'), read(forTimer, '2147483647')]).toEqual([2_073_600_000, 2_147_483_647])
+  for (const wrong of ['0', '2147483648', '25d', '30d', '9223372036854775807']) expect(read(forTimer, wrong)).toBe(rule)
+  expect(read(option.duration(1), '30d')).toBe(2_592_000_000)
+  expect(read(option.duration(1), '9223372036854775807')).toBe(2 ** 63)
+})
+
 test('whole numbers, words, lists and patterns', () => {
   expect(read(option.integer(0, 10), '10')).toBe(10)
   for (const wrong of ['', '11', '-1', '1.5', 'x']) {
@@ -61,6 +70,7 @@ test('whole numbers, words, lists and patterns', () => {
   expect(read(option.oneOf('a', 'b'), 'c')).toBe('must be a or b')
   expect(read(option.boolean, 'true')).toBe(true)
   expect(read(option.boolean, 'false')).toBe(false)
+  expect([read(option.boolean, 'True'), read(option.boolean, 'FALSE')]).toEqual([true, false])
   expect(read(option.boolean, 'yes')).toBe('must be true or false')
   expect(read(option.list, ' a, b ,,c')).toEqual(['a', 'b', 'c'])
   expect(read(option.list, '')).toEqual([])

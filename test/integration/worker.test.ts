@@ -3,6 +3,10 @@ import { mkdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import { stringify } from 'yaml'
+import { formatAddress } from '../../src/kafka/address.ts'
+import { responseFrame } from '../../src/kafka/headers.ts'
+import { apiVersions, metadata } from '../../src/kafka/messages.ts'
+import { serve } from '../kafka/scripted-broker.ts'
 import type { CommandResult, Settings } from '../support/millrace.ts'
 import { freePort } from '../support/ports.ts'
 import { describeWith, useKafka } from '../support/servers.ts'
@@ -102,6 +106,21 @@ describeWith(['kafka', 'kafka-files'], 'a worker that cannot start', () => {
     expect(lines).toHaveLength(2)
   })
 
+  test('since the brokers are older than Kafka 2.8, and know no topic ids', async () => {
+    const { address } = await serve(frame => {
+      const apiKeys = [{ apiKey: metadata.key, minVersion: 0, maxVersion: 9 }]
+      const answer = apiVersions.response.encode({ errorCode: 0, apiKeys }, 3)
+      return frame.readInt16BE(4) === apiVersions.key
+        ? responseFrame(apiVersions, 3, frame.readInt32BE(8), answer)
+        : responseFrame(metadata, 9, frame.readInt32BE(8), metadata.response.encode({ brokers: [], topics: [] }, 9))
+    })
+    const { code, lines } = said(await runSecond({}, { 'bootstrap.servers': formatAddress(address) }))
+    expect(code).toBe(1)
+    expect(lines[0]).toContain(`${formatAddress(address)} knows no topic ids`)
+    expect(lines[1]).toMatch(/Kafka 2\.8/)
+    expect(lines).toHaveLength(2)
+  })
+
   test('since its archive cannot be written', async () => {
     const { code, lines } = said(await runSecond({ archive: { 'archive.url': `file:${running().configFile}/below` } }))
     expect(code).toBe(3)
@@ -170,7 +189,7 @@ describeWith(['kafka', 'kafka-files'], 'flush', () => {
     expect(stderr).toMatch('millrace run')
   })
 
-  test.each(['0', 'soon'])('refuses --timeout %s', async timeout => {
+  test.each(['0', 'soon', '30d'])('refuses --timeout %s', async timeout => {
     const { code, stderr } = await worker().command(['flush', '--timeout', timeout])
     expect(code).toBe(2)
     expect(stderr).toMatch(/^--timeout: must be a duration/)

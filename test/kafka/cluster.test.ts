@@ -7,6 +7,8 @@ import { Cluster } from '../../src/kafka/cluster.ts'
 import { responseFrame } from '../../src/kafka/headers.ts'
 import { KafkaError } from '../../src/kafka/kafka-errors.ts'
 import { apiVersions, metadata } from '../../src/kafka/messages.ts'
+import { PLAINTEXT } from '../../src/kafka/security.ts'
+import { NO_TOPIC_ID } from '../../src/kafka/wire.ts'
 import { serve, versionsAnswer } from './scripted-broker.ts'
 
 /** A cluster of one broker that says this of every topic it is asked for. */
@@ -23,6 +25,53 @@ async function clusterThatSays(errorCode: number): Promise<Cluster> {
 test('a topic that does not exist is not among what is seen', async () => {
   using cluster = await clusterThatSays(KafkaError.UNKNOWN_TOPIC_OR_PARTITION)
   expect(await cluster.refresh(['orders'])).toEqual([])
+})
+
+test('a broker of before Kafka 2.8, which knows no topic ids, is refused where they are needed', async () => {
+  const { address } = await serve(frame => {
+    const correlationId = frame.readInt32BE(8)
+    if (frame.readInt16BE(4) === apiVersions.key) {
+      const answer = { errorCode: 0, apiKeys: [{ apiKey: metadata.key, minVersion: 0, maxVersion: 9 }] }
+      return responseFrame(apiVersions, 3, correlationId, apiVersions.response.encode(answer, 3))
+    }
+    const topics = [{ errorCode: 0, name: 'orders', partitions: [] }]
+    const answer = { brokers: [], clusterId: 'c', topics }
+    return responseFrame(metadata, 9, correlationId, metadata.response.encode(answer, 9))
+  })
+  using archived = new Cluster([address], PLAINTEXT, { needsTopicIds: true })
+  await expect(archived.clusterId()).rejects.toMatchObject({
+    code: 'BROKER_ERROR',
+    message: `${formatAddress(address)} knows no topic ids: it speaks Metadata up to version 9`,
+    hint: expect.stringContaining('Kafka 2.8')
+  })
+  using target = new Cluster([address])
+  expect(await target.refresh(['orders'])).toMatchObject([{ name: 'orders' }])
+})
+
+test('a topic to which the cluster gives no id yet is an error where ids are needed, unless it is one of all', async () => {
+  const ids: Record<string, string> = { orders: NO_TOPIC_ID, bills: 'AAECAwQFBgcICQoLDA0ODw' }
+  const { address } = await serve(frame => {
+    if (frame.readInt16BE(4) === apiVersions.key) return versionsAnswer(frame)
+    const topics = Object.entries(ids).map(([name, topicId]) => ({ errorCode: 0, name, topicId, partitions: [] }))
+    const answer = { brokers: [{ nodeId: 1, rack: null, ...address }], clusterId: 'c', topics }
+    return responseFrame(metadata, 13, frame.readInt32BE(8), metadata.response.encode(answer, 13))
+  })
+  using archived = new Cluster([address], PLAINTEXT, { needsTopicIds: true })
+  const lacking = {
+    code: 'BROKER_ERROR',
+    message: 'topic orders has no id, by which it would be archived',
+    hint: expect.stringMatching(/Kafka 2\.8.*inter\.broker\.protocol\.version/)
+  }
+  await expect(archived.refresh(['orders', 'bills'])).rejects.toMatchObject(lacking)
+  expect(await archived.refresh(null)).toMatchObject([{ name: 'bills', topicId: ids['bills'] }])
+  await expect(archived.topic('orders')).rejects.toMatchObject(lacking)
+  ids['orders'] = 'EBESExQVFhcYGRobHB0eHw'
+  expect(await archived.topic('orders')).toMatchObject({ topicId: ids['orders'] })
+  ids['orders'] = NO_TOPIC_ID // a broker that lags behind: what was known of it is not believed any more
+  expect(await archived.refresh(null)).toMatchObject([{ name: 'bills' }])
+  await expect(archived.topic('orders')).rejects.toMatchObject(lacking)
+  using target = new Cluster([address])
+  expect(await target.refresh(null)).toMatchObject([{ name: 'orders' }, { name: 'bills' }])
 })
 
 test('a topic that one of the brokers knows is known, by its id', async () => {

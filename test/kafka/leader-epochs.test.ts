@@ -24,6 +24,8 @@ test('what was heard of another leader says nothing of a node that may not know 
   expect([epochs.before('A', 0, before, 1), epochs.before('A', 0, before, 2)]).toEqual([5, -1])
   expect([epochs.before('A', 0, after, 1), epochs.before('A', 0, after, 2)]).toEqual([-1, 6])
   expect(epochs.before('A', 0, after, -1)).toBe(-1)
+  epochs.hear('A', 0, 7, -1) // nobody leads it: that is no node that nobody knows
+  expect([-1, 1, 2].map(node => epochs.before('A', 0, later(), node))).toEqual([-1, -1, -1])
 })
 
 /** A time of the clock that is past all before it. */

@@ -3,6 +3,8 @@ import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
 import { setImmediate } from 'node:timers/promises'
 import { describe, expect, test } from 'vitest'
+import { proxyOptions } from '../../../connectors/kafka-proxy/options.ts'
+import { parseOptions } from '../../../src/connect/options.ts'
 import { apiVersions, listOffsets } from '../../../src/kafka/messages.ts'
 import { saslHandshake } from '../../../src/kafka/messages-sasl.ts'
 import { until } from '../../support/until.ts'
@@ -253,6 +255,16 @@ describe('connections.max.idle.ms', () => {
     await until(async () => (await harness.metric('millrace_proxy_connections')) === 0, { what: 'it is cut off' })
     expect(await cuts(harness, 'idle')).toBe(1)
   })
+})
+
+test.each(['request.read.timeout.ms', 'connections.max.idle.ms'])('%s is no longer than timers take', key => {
+  const faultsOf = (text: string) =>
+    parseOptions(proxyOptions, new Map([[key, { text, source: 'proxy.yaml' }]]), '').faults
+  expect(faultsOf('24d')).toEqual([])
+  for (const text of ['30d', '9223372036854775807']) {
+    const rule = 'must be a duration of 1 ms to 2147483647 ms (24 days), such as 500ms, 10m or 1h'
+    expect(faultsOf(text)).toEqual([{ source: 'proxy.yaml', key, rule, got: text }])
+  }
 })
 
 describe('limits of connections', () => {

@@ -13,8 +13,8 @@ import { read } from './frames.ts'
 const responses = frameFixtures().filter(({ side }) => side === 'response')
 const of = (api: Api) => responses.filter(fixture => fixture.api === api)
 
-/** Node n is offered at proxy.test:20000 + n; what was asked for is noted. */
-function context() {
+/** Node n is offered at proxy.test:20000 + n, of one cluster; what was asked for is noted. */
+function context(clusterId?: string | null) {
   const reconciled = new Map<number, Address>()
   const learned: unknown[] = []
   const value: RewriteContext = {
@@ -28,6 +28,8 @@ function context() {
         return { host: 'proxy.test', port: 20_000 + nodeId }
       }
     },
+    clusterId: clusterId ?? 'ours',
+    broker: { host: '192.0.2.1', port: 9092 },
     onTopics: async topics => void learned.push(...topics)
   }
   return { value, reconciled, learned }
@@ -43,8 +45,8 @@ async function rewritten<A extends Api>(api: A, version: number, frame: Buffer, 
 const ourPlace = { host: 'proxy.test', port: 20_001 }
 
 test.each(of(metadata))('$name', async ({ version, frame }) => {
-  const seen = context()
   const before = read(metadata, version, frame)
+  const seen = context(before.clusterId)
   expect(before.brokers).toMatchObject([{ nodeId: 1, host: '127.0.0.1' }])
   const brokers = [{ ...before.brokers[0], ...ourPlace }]
   expect(await rewritten(metadata, version, frame, seen)).toEqual({ ...before, brokers })
@@ -53,11 +55,38 @@ test.each(of(metadata))('$name', async ({ version, frame }) => {
 })
 
 test.each(of(describeCluster))('$name', async ({ version, frame }) => {
-  const seen = context()
   const before = read(describeCluster, version, frame)
+  const seen = context(before.clusterId)
   const brokers = [{ ...before.brokers[0], ...ourPlace }]
   expect(await rewritten(describeCluster, version, frame, seen)).toEqual({ ...before, brokers })
   expect(seen.reconciled.size).toBe(1)
+})
+
+test.each([...of(metadata).filter(({ version }) => version >= 2), ...of(describeCluster)])(
+  '$name of another cluster is not believed',
+  async ({ api, version, frame }) => {
+    const [key, named] =
+      api === metadata
+        ? [metadata.key, read(metadata, version, frame).clusterId]
+        : [describeCluster.key, read(describeCluster, version, frame).clusterId]
+    const seen = context()
+    await expect(rewrite(key, version, frame, seen.value)).rejects.toMatchObject({
+      code: 'BROKER_ERROR',
+      message: `192.0.2.1:9092 is of the cluster ${named}, not of ours`
+    })
+    expect([seen.reconciled.size, seen.learned]).toEqual([0, []])
+  }
+)
+
+test('an answer that names no cluster passes', async () => {
+  for (const version of [0, 1, 2]) {
+    const refused = { throttleTimeMs: 0, errorCode: 31, errorMessage: null, clusterId: '', brokers: [] }
+    const frame = responseFrame(describeCluster, version, 1, describeCluster.response.encode(refused, version))
+    expect(await rewritten(describeCluster, version, frame, context())).toMatchObject({ errorCode: 31, clusterId: '' })
+  }
+  const body = metadata.response.encode({ brokers: [], clusterId: null, topics: [] }, 12)
+  const frame = responseFrame(metadata, 12, 1, body)
+  expect(await rewritten(metadata, 12, frame, context())).toMatchObject({ clusterId: null })
 })
 
 describe.each(of(findCoordinator))('$name', ({ version, frame }) => {

@@ -2,6 +2,7 @@
 import { describe, expect, onTestFinished, test, vi } from 'vitest'
 import { MillraceError } from '../../../src/errors.ts'
 import * as messages from '../../../src/kafka/messages.ts'
+import { NO_TOPIC_ID } from '../../../src/kafka/wire.ts'
 import { until } from '../../support/until.ts'
 import type { ProduceOptions } from './frames.ts'
 import { answerProduce, answerTo, produceFrame, read, request } from './frames.ts'
@@ -140,6 +141,47 @@ test('metadata names the proxy', async () => {
   broker.send(answerTo(metadata, asked, { brokers, topics: [] }))
   const [place] = read(metadata, 12, await client.next()).brokers
   expect(`${place!.host}:${place!.port}`).toBe(harness.proxy.addresses['node 1'])
+})
+
+test('metadata of another cluster, to which the address leads, ends the session, and nothing of it is believed', async () => {
+  const harness = await startHarness()
+  const { client, broker } = await harness.connect()
+  client.send(request(metadata, 12, 1, { topics: null }))
+  const asked = await broker.next()
+  const elsewhere = { host: '127.0.0.1', port: 1, rack: null }
+  const brokers = [1, 2].map(nodeId => ({ nodeId, ...elsewhere }))
+  const topics = [{ errorCode: 0, name: 'orders', topicId: topicIds.other, isInternal: false, partitions: [] }]
+  broker.send(answerTo(metadata, asked, { brokers, clusterId: 'another', topics }))
+  await client.end()
+  expect(client.frames).toEqual([])
+  const said = harness.logs.filter(({ level }) => Number(level) >= 40)
+  const err = {
+    code: 'BROKER_ERROR',
+    message: expect.stringMatching(/ is of the cluster another, not of test-cluster$/)
+  }
+  expect(said).toMatchObject([{ msg: 'client connection ended', err }])
+  expect(harness.proxy.addresses).not.toHaveProperty('node 2')
+
+  const next = await harness.connect() // which comes to where node 1 was before
+  next.client.send(produceFrame())
+  next.broker.send(answerProduce(await next.broker.next()))
+  const { batches, resolve } = await nextCapture(harness)
+  resolve()
+  expect(batches).toMatchObject([{ stream: { topic: 'orders', topicId: topicIds.orders } }])
+})
+
+test('an id of zeros in metadata is none: a batch has the id that the cluster gives, and its own topic', async () => {
+  const harness = await startHarness()
+  const { client, broker } = await harness.connect()
+  client.send(request(metadata, 10, 1, { topics: null }))
+  const topics = ['orders', 'bills'].map(name => ({ errorCode: 0, name, topicId: NO_TOPIC_ID, partitions: [] }))
+  broker.send(answerTo(metadata, await broker.next(), { brokers: [], clusterId: 'test-cluster', topics }))
+  await client.next()
+  client.send(produceFrame())
+  broker.send(answerProduce(await broker.next()))
+  const { batches, resolve } = await nextCapture(harness)
+  resolve()
+  expect(batches).toMatchObject([{ stream: { topic: 'orders', topicId: topicIds.orders } }])
 })
 
 describe('capture', () => {
@@ -571,7 +613,9 @@ test('a batch has the leader epoch that was told before it was sent, if it went 
     client.send(request(metadata, 12, 1, { topics: [], allowAutoTopicCreation: false }))
     const partition = { errorCode: 0, partitionIndex: 0, leaderId, leaderEpoch, replicaNodes: [], isrNodes: [] }
     const topics = [{ errorCode: 0, name: 'orders', topicId: topicIds.orders, partitions: [partition] }]
-    broker.send(answerTo(metadata, await broker.next(), { brokers: [], clusterId: 'c', controllerId: 1, topics }))
+    broker.send(
+      answerTo(metadata, await broker.next(), { brokers: [], clusterId: 'test-cluster', controllerId: 1, topics })
+    )
     await client.next()
   }
   const stamped = async () => {

@@ -3,6 +3,7 @@ import { describe, expect, test } from 'vitest'
 import { isCaptured, TopicIds } from '../../../connectors/kafka-proxy/topics.ts'
 import type { Cluster, TopicMetadata } from '../../../src/kafka/cluster.ts'
 import { LeaderEpochs } from '../../../src/kafka/leader-epochs.ts'
+import { NO_TOPIC_ID } from '../../../src/kafka/wire.ts'
 
 const all = { topics: [], regex: /.*/, exclude: [] }
 
@@ -74,6 +75,7 @@ describe('ids', () => {
   test.each([
     ['a client has seen metadata without ids', (ids: TopicIds) => ids.learn([seen('orders')]), 7],
     ['a client has heard that it is gone', (ids: TopicIds) => ids.learn([seen('orders', undefined, 3)]), 7],
+    ['a client has seen metadata with an id of zeros', (ids: TopicIds) => ids.learn([seen('orders', NO_TOPIC_ID)]), 7],
     ['a batch begins the log', () => {}, 0]
   ])('of a topic are asked for again when %s', async (_, happens, offset) => {
     const { cluster, topics } = clusterOf({ orders: 'A' })
@@ -112,6 +114,15 @@ describe('ids', () => {
     cluster.refresh = refresh
     await expect(first).rejects.toThrow('not reached')
     expect(await second).toBe('orders')
+  })
+
+  test('of zeros are none: several topics may have them', async () => {
+    const { cluster, asked } = clusterOf({})
+    const ids = new TopicIds(cluster)
+    await ids.learn([seen('orders', NO_TOPIC_ID), seen('bills', NO_TOPIC_ID)])
+    expect(asked).toEqual([['orders', 'bills']])
+    expect(ids.knownName(NO_TOPIC_ID)).toBeUndefined()
+    await expect(ids.idOf('orders', 7)).rejects.toThrow('does not know topic orders')
   })
 
   test('that nobody knows are an error, and are asked for again', async () => {

@@ -31,7 +31,7 @@ test('is left out of answers until its port is free, and said to be so once', as
     return read(api, version, await client.next())
   }
   const named = async () => {
-    const answer = { brokers, clusterId: 'c', controllerId: 1, topics: [] }
+    const answer = { brokers, clusterId: 'test-cluster', controllerId: 1, topics: [] }
     return (await askBroker(metadata, 12, askMetadata, answer)).brokers.map(({ nodeId, port }) => [nodeId, port])
   }
   const first = [1, harness.port]
@@ -99,7 +99,7 @@ test('one that an answer names while the proxy stops gets no port any more', asy
   client.send(askMetadata)
   const asked = await broker.next()
   const stopped = harness.proxy.stop()
-  broker.send(answerTo(metadata, asked, { brokers, clusterId: 'c', controllerId: 1, topics: [] }))
+  broker.send(answerTo(metadata, asked, { brokers, clusterId: 'test-cluster', controllerId: 1, topics: [] }))
   expect(read(metadata, 12, await client.next()).brokers.map(({ nodeId }) => nodeId)).toEqual([1])
   client.socket.end()
   await stopped

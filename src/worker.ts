@@ -75,9 +75,11 @@ export async function startWorker(
   const cluster = opened.use(new Cluster(bootstrap, security, { retryForMs: RETRY_FOR_MS, needsTopicIds: true }))
   const clusterId = await cluster.clusterId()
   const store = await sink.connector.open(sink.values)
-  const catalog = Catalog.open(folders.catalog, store.url, err =>
-    logger.warn({ err }, 'the catalog was damaged, and begins anew: what it knew is read from the archive')
-  )
+  const catalog = Catalog.open(folders.catalog, store.url, {
+    damaged: err =>
+      logger.warn({ err }, 'the catalog was damaged, and begins anew: what it knew is read from the archive'),
+    failed: err => logger.warn({ err }, 'the catalog cannot be kept: what it would know is read from the archive')
+  })
   const archive = opened.use(new Archive(store, catalog))
   await probeStore(store)
   const warm = new WarmSegments(folders.warm, worker['warm.max.bytes'])

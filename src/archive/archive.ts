@@ -115,7 +115,7 @@ export class Archive implements AsyncDisposable {
 
   /** Has the catalog know the manifests that a walk will ask for: several at a time, since each costs a round trip. */
   async #fetchManifests(objects: readonly PlacedObject[]): Promise<void> {
-    const unknown = objects.filter(({ key, size }) => this.#catalog.get(key)?.size !== size)
+    const unknown = objects.filter(object => this.#known(object) === undefined)
     // What fails here may be a leftover; else it fails again where it is needed.
     await mapAtOnce(unknown, MANIFESTS_AT_ONCE, object => this.manifest(object).catch(() => null))
   }
@@ -134,13 +134,19 @@ export class Archive implements AsyncDisposable {
     return parseRoot(await this.store.get(key), key)
   }
 
-  /** A segment's manifest, from the catalog or from the object. */
-  async manifest({ key, size }: { key: string; size: number }): Promise<SegmentManifest> {
-    const known = this.#catalog.get(key)
-    if (known?.size === size) return known.manifest
+  /** The manifest of a segment that was listed, from the catalog or from the object. */
+  async manifest(object: ObjectInfo): Promise<SegmentManifest> {
+    const known = this.#known(object)
+    if (known !== undefined) return known
+    const { key, size, tag } = object
     const manifest = await readManifest(this.source(key))
-    this.#catalog.put(key, { size, sha256: null, manifest })
+    this.#catalog.put(key, { manifest, size, tag })
     return manifest
+  }
+
+  #known({ key, size, tag }: ObjectInfo): SegmentManifest | undefined {
+    const known = this.#catalog.get(key)
+    return known?.size === size && known.tag === tag ? known.manifest : undefined
   }
 
   /** The bytes of an archived object, for a segment reader. */
@@ -153,15 +159,15 @@ export class Archive implements AsyncDisposable {
   }
 
   /** Which batches a segment holds: from the catalog, or from the segment itself. */
-  async batchesIn({ key }: Link): Promise<readonly ArchivedBatch[]> {
-    const known = this.#catalog.batches(key)
+  async batchesIn({ key, manifest }: Link): Promise<readonly ArchivedBatch[]> {
+    const known = this.#catalog.batches(key, manifest.logSha256)
     if (known) return known
     const reader = await SegmentReader.open(this.source(key))
     const batches: ArchivedBatch[] = []
     for await (const { header } of reader.batches()) {
       batches.push({ baseOffset: header.baseOffset, lastOffset: header.lastOffset, crc: header.crc })
     }
-    this.#catalog.putBatches(key, batches)
+    this.#catalog.putBatches(key, manifest.logSha256, batches)
     return batches
   }
 
@@ -192,8 +198,7 @@ export class Archive implements AsyncDisposable {
     await this.#verifyStored(key, segment)
     const chain = await this.walk(stream)
     if (!chain.links.some(link => link.key === key)) return null
-    this.#catalog.put(key, { size: segment.size, sha256: segment.sha256, manifest: segment.manifest })
-    this.#catalog.putBatches(key, segment.batches)
+    this.#catalog.putBatches(key, segment.manifest.logSha256, segment.batches)
     return chain
   }
 

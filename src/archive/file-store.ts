@@ -147,7 +147,7 @@ class FileStore implements ObjectStore {
 
   async #find(key: string): Promise<ObjectInfo | null> {
     const found = await attempt(`list ${key}`, () => unlessMissing(stat(join(this.#root, key))))
-    return found && { key, size: found.size, sha256: null }
+    return found && { key, size: found.size, sha256: null, tag: String(found.mtimeMs) }
   }
 
   async delete(key: string): Promise<void> {

@@ -190,9 +190,9 @@ class S3Store implements ObjectStore {
     )
     try {
       for await (const { Contents = [] } of pages) {
-        for (const { Key = '', Size = 0 } of Contents) {
+        for (const { Key = '', Size = 0, ETag } of Contents) {
           // Consoles mark folders by empty objects with such names.
-          if (!Key.endsWith('/')) yield { key: Key.slice(above.length), size: Size, sha256: null }
+          if (!Key.endsWith('/')) yield { key: Key.slice(above.length), size: Size, sha256: null, tag: ETag }
         }
       }
     } catch (error) {

@@ -8,6 +8,11 @@ export interface ObjectInfo {
   readonly size: number
   /** In hex; null where the store does not say: in listings, and for an S3 object that something else put there. */
   readonly sha256: string | null
+  /**
+   * In listings, where the store has something like it: another where the object under this key is another one, as after an archive
+   * was put back from a copy.
+   */
+  readonly tag?: string | undefined
 }
 
 /** The bytes of a new object: a small body in memory, or a local file that nobody changes any more: it may become the object. */

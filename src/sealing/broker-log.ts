@@ -9,6 +9,7 @@ import type { WalEntry } from '../wal/reader.ts'
 import type { StreamKey } from '../wal/stream.ts'
 import { streamId } from '../wal/stream.ts'
 import { damageAt, endOfSame, soundBatchesOf } from './damaged.ts'
+import type { SegmentBuilder } from './segment-builder.ts'
 import type { OffsetRange } from './settle.ts'
 import type { Misfiled } from './successor.ts'
 import { misfiled } from './successor.ts'
@@ -130,8 +131,8 @@ export class BrokerLog {
   }
 
   /** See `misfiled`. */
-  misfiled(gone: StreamKey, rows: readonly WalEntry[]): Promise<Misfiled | null> {
-    return misfiled(this.#cluster, gone, rows)
+  misfiled(builder: SegmentBuilder, gone: StreamKey, rows: readonly WalEntry[]): Promise<Misfiled | null> {
+    return misfiled(this.#cluster, builder, gone, rows)
   }
 
   /** Where the batch begins that holds the log's start: kafka-delete-records moves the start into the middle of one. */

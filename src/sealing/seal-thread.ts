@@ -2,7 +2,7 @@
 import { parentPort, workerData } from 'node:worker_threads'
 import { isMillraceError, MillraceError } from '../errors.ts'
 import { watchHeap } from '../heap-watch.ts'
-import type { CanonicalBatch } from '../kafka/batch.ts'
+import { CanonicalBatch } from '../kafka/batch.ts'
 import { readRecords } from '../kafka/read-records.ts'
 import { lowerThreadPriority, ThreadPriority } from '../low-priority.ts'
 import { withTrueMaxTimestamp } from '../segment/max-timestamp.ts'
@@ -14,16 +14,15 @@ import { WalReader } from '../wal/reader.ts'
 import type { TakeMemory } from '../wal/reused-memory.ts'
 import { reusedMemory } from '../wal/reused-memory.ts'
 import type { StreamKey } from '../wal/stream.ts'
+import type { BatchIdentity } from './identity.ts'
+import { identityOf } from './identity.ts'
 
-/** What tells two forms of one batch from two batches. */
-export interface BatchIdentity {
-  readonly crc: number
+/** What a captured batch is known by. */
+export interface IdentifiedRow {
   /** The CRC after the max timestamp was set as a broker sets it. */
   readonly correctedCrc: number
-  readonly recordCount: number
-  readonly producerId: number
-  readonly producerEpoch: number
-  readonly baseSequence: number
+  /** Null where that CRC is the one that was asked for, or the batch cannot be read. */
+  readonly identity: BatchIdentity | null
 }
 
 /** The calls that the thread answers, one after the other. */
@@ -31,7 +30,10 @@ export interface SealCalls {
   /** A stream's batches in the WAL that hold offsets of [from, to), by base offset, and no more than some `bytes` of them. */
   entries(stream: StreamKey, from: number, to: number, bytes: number): WalEntry[]
   build(plan: SegmentPlan, rows: readonly WalEntry[], file: string): SegmentResult
-  identify(row: WalEntry): BatchIdentity
+  /** What is known of a row, up to what tells it from a batch with this CRC. */
+  identify(row: WalEntry, crc: number): IdentifiedRow
+  /** The same of a batch that is stored elsewhere; null where it cannot be read. */
+  identifyStored(wire: Uint8Array): BatchIdentity | null
   /** Those of some rows that cannot be read, and why. */
   unreadable(rows: readonly WalEntry[]): UnreadableRow[]
 }
@@ -64,11 +66,16 @@ const calls: SealCalls = {
   build: (plan, rows, file) =>
     writeSegment(plan, { [Symbol.iterator]: () => batches(rows) }, file, maxDecompressedBytes),
 
-  identify(row) {
+  identify(row, crc) {
     const batch = readBatch(row)
-    const { crc, recordCount, producerId, producerEpoch, baseSequence } = batch.header
-    const correctedCrc = withTrueMaxTimestamp(batch, readRecords(batch, maxDecompressedBytes)).header.crc
-    return { crc, correctedCrc, recordCount, producerId, producerEpoch, baseSequence }
+    const read = readRecords(batch, maxDecompressedBytes)
+    const correctedCrc = withTrueMaxTimestamp(batch, read).header.crc
+    return { correctedCrc, identity: correctedCrc === crc ? null : identityOf(batch, read) }
+  },
+
+  identifyStored(wire) {
+    const { batch } = CanonicalBatch.fromWire(Buffer.from(wire.buffer, wire.byteOffset, wire.length))
+    return identityOf(batch, readRecords(batch, maxDecompressedBytes))
   },
 
   unreadable: rows =>

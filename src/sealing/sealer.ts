@@ -102,10 +102,10 @@ export class Sealer {
     const chain = await this.#begun(stream, log, begin < seenEnd ? begin : Number.POSITIVE_INFINITY)
     if (chain === null) return { progressed: false, end: 0, covered: options.begin ?? 0 }
     if (!log.exists) await this.#refile(stream)
-    await this.#releaseBehind(chain, log)
+    await this.#releaseBehind(chain)
     const replaced = await this.#replaced.take(chain, log)
     if (replaced !== null) {
-      await this.#releaseBehind(chain, log)
+      await this.#releaseBehind(chain)
       const { progressed, covered, fetched } = replaced
       this.#counts.fetchedBatches += fetched
       return { progressed, end: chain.end, covered }
@@ -162,7 +162,7 @@ export class Sealer {
     const { records, logBytes, notIndexed } = segment.manifest
     logger.info({ stream, from: chain.end, to: next, records, logBytes, gaps: plan.gaps }, 'segment archived')
     if (notIndexed) logger.warn({ stream, notIndexed }, 'batches that cannot be read are archived, and not indexed')
-    await this.#releaseBehind(grown, log)
+    await this.#releaseBehind(grown)
     return { progressed: true, end: next, covered: next }
   }
 
@@ -204,7 +204,7 @@ export class Sealer {
   }
 
   /** Lets go of everything below the archive's end, in the end also of what cannot be read: there is nothing to compare. */
-  async #releaseBehind(chain: Chain, log: LogState): Promise<void> {
+  async #releaseBehind(chain: Chain): Promise<void> {
     const { stream, end } = chain
     const { wal } = this.#parts
     const first = wal.firstUnreleased(stream)
@@ -212,10 +212,10 @@ export class Sealer {
     const held = wal.needed(stream, end) // before the look, which then shows all of it that can be read
     const live = await this.#live(stream, first, end, Number.MAX_SAFE_INTEGER)
     try {
-      await this.#releaser.release(chain, live, log)
+      await this.#releaser.release(chain, live)
     } catch (error) {
       await giveUpUnreadable(this.#parts, stream, live, error)
-      return await this.#releaseBehind(chain, log)
+      return await this.#releaseBehind(chain)
     }
     giveUpUnseen(this.#parts, stream, held)
     wal.release(held)
@@ -223,11 +223,11 @@ export class Sealer {
 
   /** Gives what was captured under the id of a topic that is gone, and belongs to the next one of its name, to that one. */
   async #refile(stream: StreamKey): Promise<void> {
-    const { broker, wal, logger } = this.#parts
+    const { broker, builder, wal, logger } = this.#parts
     const first = wal.firstUnreleased(stream)
     if (first === undefined) return
     const rows = await this.#live(stream, first, Number.MAX_SAFE_INTEGER, Number.MAX_SAFE_INTEGER)
-    const found = await broker.misfiled(stream, rows)
+    const found = await broker.misfiled(builder, stream, rows)
     if (found === null) return
     const { stream: newer, rows: its, batches } = found
     logger.warn({ stream, newer, batches: its.length }, 'captures belong to a newer topic of that name')

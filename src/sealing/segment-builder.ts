@@ -22,6 +22,7 @@ export class SegmentBuilder implements AsyncDisposable {
   readonly entries: Remote<SealCalls['entries']> = (...args) => this.#call('entries', args)
   readonly build: Remote<SealCalls['build']> = (...args) => this.#call('build', args)
   readonly identify: Remote<SealCalls['identify']> = (...args) => this.#call('identify', args)
+  readonly identifyStored: Remote<SealCalls['identifyStored']> = (...args) => this.#call('identifyStored', args)
   readonly unreadable: Remote<SealCalls['unreadable']> = (...args) => this.#call('unreadable', args)
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -329,6 +329,22 @@ describeWith(needs, 'what the broker changes', () => {
     expect(await objects(worker(), topic, /extra\//)).toEqual([])
   })
 
+  test.each(['producer', 'zstd'])(
+    'the times that the broker gives, with compression.type=%s',
+    async compressionType => {
+      const { bootstrap } = useKafka()
+      const settings = { 'message.timestamp.type': 'LogAppendTime', 'compression.type': compressionType }
+      const topic = await createTopic(bootstrap, { settings })
+      const headers = { header: 'of the producer' }
+      const sent = Array.from({ length: 3 }, (_, i) => [{ value: `${i}` }, { key: `${i}`, value: `${i}`, headers }])
+      await send(worker().bootstrap, topic, sent)
+      await flush(worker(), topic)
+      await expectBrokersLog(worker(), topic)
+      await expectReleased(worker(), topic)
+      expect(await objects(worker(), topic, /extra\//)).toEqual([])
+    }
+  )
+
   async function changeSetting(topic: string, name: string, value: string): Promise<void> {
     const resource = { type: kafkajs.ConfigResourceTypes.TOPIC, name: topic }
     await withAdmin(useKafka().bootstrap, async admin => {

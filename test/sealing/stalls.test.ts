@@ -1,23 +1,15 @@
 // What a partition's log may look like when it is sealed without a capture: nothing of it stops the sealer. The broker here is a
 // list of batches; all else is real.
 import { readdir } from 'node:fs/promises'
-import { join } from 'node:path'
-import pino from 'pino'
 import { afterEach, expect, test, vi } from 'vitest'
-import { WarmSegments } from '../../src/archive/warm-segments.ts'
 import { MillraceError } from '../../src/errors.ts'
 import { CanonicalBatch } from '../../src/kafka/batch.ts'
-import { Sealer } from '../../src/sealing/sealer.ts'
-import { SegmentBuilder } from '../../src/sealing/segment-builder.ts'
-import { SegmentReader } from '../../src/segment/reader.ts'
 import { FrameFlag } from '../../src/wal/frame.ts'
 import type { CapturedBatch } from '../../src/wal/wal.ts'
-import { Wal } from '../../src/wal/wal.ts'
-import { batchAt, smallArchive } from '../archive/small-archive.ts'
-import { tempFolder } from '../support/temp.ts'
+import { batchAt } from '../archive/small-archive.ts'
 import { captured, orders } from '../wal/batches.ts'
-import type { FakeBroker } from './fake-broker.ts'
 import { fakeBroker, flipped, inEpoch } from './fake-broker.ts'
+import { openWorld } from './small-world.ts'
 
 /**
  * Messages 2 to 10: three of format 0, three of format 1, and three of format 1 in one that is compressed with gzip. Written by
@@ -35,55 +27,6 @@ const oldMessages = Buffer.from(
 )
 
 afterEach(() => void vi.useRealTimers())
-
-/** Nothing captured, a sealer, and what it seals into. */
-async function openWorld({ broker }: FakeBroker) {
-  await using opened = new AsyncDisposableStack()
-  const temp = await tempFolder('stalls')
-  opened.defer(() => temp.dispose())
-  const small = opened.use(await smallArchive())
-  const [walDirectory, building] = [join(temp.path, 'wal'), join(temp.path, 'building')]
-  const wal = await Wal.open({ directory: walDirectory, maxBytes: 2 ** 30 })
-  opened.defer(() => wal.close())
-  const sealer = new Sealer({
-    wal,
-    builder: opened.use(new SegmentBuilder({ walDirectory, maxDecompressedBytes: 2 ** 20 })),
-    archive: small.archive,
-    warm: new WarmSegments(join(temp.path, 'warm'), 0),
-    broker,
-    logger: pino({ level: 'silent' }),
-    directory: building,
-    segmentBytes: 2 ** 20,
-    createdBy: 'test'
-  })
-  const parts = opened.move()
-  return {
-    small,
-    wal,
-    sealer,
-    building,
-    sealOnce: () => sealer.sealNext(orders, { toHighWatermark: true, begin: 0 }),
-    async seal({ seenEnd = 0 } = {}) {
-      const options = { toHighWatermark: true, begin: 0, seenEnd }
-      let step = await sealer.sealNext(orders, options)
-      while (step.progressed) step = await sealer.sealNext(orders, options)
-      return step
-    },
-    /** Where the archive begins and ends, where its batches and extras begin, and its gaps. */
-    async archived() {
-      const { root, links, end, extras } = await small.archive.walk(orders)
-      const batches: number[] = []
-      for (const { key } of links) {
-        const reader = await SegmentReader.open(small.archive.source(key))
-        for await (const { header } of reader.batches()) batches.push(header.baseOffset)
-      }
-      const gaps = links.flatMap(({ manifest }) => manifest.gaps.map(({ from, to, reason }) => ({ from, to, reason })))
-      const extraOffsets = extras.map(({ key }) => Number(/extra\/(\d+)-/.exec(key)![1]))
-      return { root: root?.baseOffset, end, batches, gaps, extras: extraOffsets }
-    },
-    [Symbol.asyncDispose]: () => parts.disposeAsync()
-  }
-}
 
 test('an archive begins with the batch into which the log’s start was moved', async () => {
   await using world = await openWorld(fakeBroker([batchAt(0, 1, 2), batchAt(3, 4, 5), batchAt(6, 7)], { start: 4 }))
@@ -229,7 +172,6 @@ test('a broker whose epochs contradict its own log is believed in what it gives'
 })
 
 test('what an election took back where nobody writes any more is put aside: what the log does not reach, and what it has not', async () => {
-  vi.useFakeTimers({ toFake: ['Date'], now: Date.now() })
   // The log goes on to 13 in the epoch of now, of which the high watermark is behind; of the one before it has all up to 10.
   const ends = new Map([
     [3, 10],
@@ -238,6 +180,8 @@ test('what an election took back where nobody writes any more is put aside: what
   await using world = await openWorld(fakeBroker([batchAt(0, 9)], { epochEnds: ends }))
   const epochs = [3, 3, 4, 4, -1]
   await world.wal.append(epochs.map((leaderEpoch, i) => ({ ...captured(10 + i, { seed: `${i}` }), leaderEpoch })))
+  // From here on, for the WAL's thread has a clock of its own.
+  vi.useFakeTimers({ toFake: ['Date'], now: Date.now() })
   await world.seal()
   expect((await world.archived()).extras).toEqual([]) // they may have come since the log's end was asked for
   vi.advanceTimersByTime(6_000)

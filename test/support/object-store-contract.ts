@@ -184,7 +184,9 @@ export function objectStoreContract(name: string, openStore: () => Promise<Objec
       expect(await list('', 'ab/10')).toEqual(['ab/2', 'abc', 'b/1'])
       expect(await list('b', 'ab/1')).toEqual(['b/1'])
       expect(await list('a', 'b')).toEqual([])
-      expect(await Array.fromAsync(store.list(`${top}ab/2`))).toEqual([{ key: `${top}ab/2`, size: 4, sha256: null }])
+      const listed = await Array.fromAsync(store.list(`${top}ab/2`))
+      expect(listed).toEqual([{ key: `${top}ab/2`, size: 4, sha256: null, tag: expect.any(String) }])
+      expect(await Array.fromAsync(store.list(`${top}ab/2`))).toEqual(listed)
       expect(await keysOf(store.list(''))).toEqual(expect.arrayContaining([`${top}a`, `${top}b/1`]))
     })
 

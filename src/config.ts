@@ -1,15 +1,18 @@
 // The worker's configuration: its options, where they come from, and the connectors beside it. Checked whole, before
 // anything starts.
-import { existsSync, readdirSync } from 'node:fs'
+import { existsSync } from 'node:fs'
 import { findPackageJSON } from 'node:module'
 import path from 'node:path'
 import type { ConfigFile } from './connect/config-file.ts'
-import { CONFIG_EXTENSIONS, readConfigFile } from './connect/config-file.ts'
+import { readConfigFile } from './connect/config-file.ts'
 import type { ArchiveConnector, Connector, SourceConnector } from './connect/connector.ts'
+import type { Configured } from './connect/connector-files.ts'
+import { connectorFiles, connectorOptions, names, readConnector } from './connect/connector-files.ts'
 import type { Fault, Options, Values } from './connect/options.ts'
 import * as option from './connect/options.ts'
 import { formatFault, parseOptions } from './connect/options.ts'
 import { readSecurity, securityOptions } from './connect/security-options.ts'
+import { strayVariables, unwritable, variableOf } from './connect/surroundings.ts'
 import { MillraceError } from './errors.ts'
 import type { Address } from './kafka/address.ts'
 import { MAX_DECOMPRESSED_BYTES } from './kafka/compression.ts'
@@ -107,12 +110,6 @@ export const workerOptions = {
 
 export type WorkerConfig = Values<typeof workerOptions>
 
-const connectorOptions = {
-  name: { schema: option.text, doc: 'a name of your choice' },
-  'connector.class': { schema: option.text, doc: 'which connector this is' },
-  'tasks.max': { schema: option.integer(1, 1), default: '1', doc: 'always 1 for the bundled connectors' }
-} as const satisfies Options
-
 /** The cluster behind the worker: the configured one, or the embedded broker. */
 export function upstreamOf(worker: WorkerConfig): readonly Address[] {
   return worker['bootstrap.servers'] ?? [reachable(worker['broker.listen'])]
@@ -124,18 +121,14 @@ function reachable({ host, port }: Address): Address {
   return { host: loopback[host] ?? host, port }
 }
 
-export interface Configured<C extends Connector = Connector> {
-  readonly name: string
-  readonly connector: C
-  readonly values: Values<any>
-}
-
 export interface Configuration {
   readonly worker: WorkerConfig
   /** Towards the cluster behind the worker. */
   readonly security: Security
   readonly sources: readonly Configured<SourceConnector>[]
   readonly archive: Configured<ArchiveConnector>
+  /** What is no fault, but may not be what was meant; a line each. */
+  readonly warnings: readonly string[]
 }
 
 /** Where configuration may come from, beside files. */
@@ -145,13 +138,15 @@ export interface ConfigInputs {
   /** `--set key=value`, each. */
   readonly set?: readonly string[]
   readonly env?: NodeJS.ProcessEnv
+  /** Whether data.dir is going to be written: then it has to be a folder where that can be done. */
+  readonly writesData?: boolean
 }
 
 export const DEFAULT_CONFIG_FILE = 'config/worker.yaml'
 
 /** Reads and checks everything. Throws one CONFIG_INVALID with a line for each fault. */
 export function loadConfiguration(inputs: ConfigInputs, connectors: readonly Connector[]): Configuration {
-  const { worker, faults, sourceOf } = readWorker(inputs)
+  const { worker, faults, sourceOf, variables } = readWorker(inputs, connectors)
   const directory = worker['connectors.dir']
   if (directory === undefined) throw configError(faults)
   const files = connectorFiles(directory)
@@ -161,7 +156,7 @@ export function loadConfiguration(inputs: ConfigInputs, connectors: readonly Con
   }
   const configured: Configured[] = []
   for (const file of files) {
-    const one = readConnector(file, connectors, faults)
+    const one = readConnector(file, connectors, faults, variables)
     if (one === null) continue
     if (configured.some(({ name }) => name === one.name)) {
       faults.push({ source: file, key: 'name', rule: 'must be used once', got: one.name })
@@ -184,12 +179,16 @@ export function loadConfiguration(inputs: ConfigInputs, connectors: readonly Con
     faults.push({ source: sourceOf('security.protocol'), key: 'security.protocol', rule, got: security.protocol })
   }
   if (faults.length > 0) throw configError(faults)
-  return { worker: worker as WorkerConfig, security, sources, archive: archives[0]! }
+  const warnings = strayVariables(inputs.env ?? process.env, Object.keys(workerOptions), variables)
+  return { worker: worker as WorkerConfig, security, sources, archive: archives[0]!, warnings }
 }
 
-/** The worker's own options alone, for commands that need no connector. Throws as `loadConfiguration` does. */
-export function loadWorkerConfig(inputs: ConfigInputs): WorkerConfig {
-  const { worker, faults } = readWorker(inputs)
+/**
+ * The worker's own options alone, for commands that need no connector; `connectors` are to tell whose key a strange one is.
+ * Throws as `loadConfiguration` does.
+ */
+export function loadWorkerConfig(inputs: ConfigInputs, connectors: readonly Connector[] = []): WorkerConfig {
+  const { worker, faults } = readWorker(inputs, connectors)
   if (faults.length > 0) throw configError(faults)
   return worker as WorkerConfig
 }
@@ -198,21 +197,29 @@ function configError(faults: readonly Fault[]): MillraceError {
   return new MillraceError('CONFIG_INVALID', faults.map(formatFault).join('\n'))
 }
 
-function readWorker({ file, set = [], env = process.env }: ConfigInputs): {
-  worker: Partial<WorkerConfig>
-  faults: Fault[]
+interface ReadWorker {
+  readonly worker: Partial<WorkerConfig>
+  readonly faults: Fault[]
   /** Where a key's value comes from. */
   sourceOf(key: string): string
-} {
+  /** The environment variables that the file names. */
+  readonly variables: Set<string>
+}
+
+function readWorker(inputs: ConfigInputs, connectors: readonly Connector[]): ReadWorker {
+  const { file, set = [], env = process.env } = inputs
   const named = file ?? env['MILLRACE_CONFIG']
   const source = named ?? DEFAULT_CONFIG_FILE
   const found = named !== undefined || existsSync(source)
-  const { values, fault }: ConfigFile = found ? readConfigFile(source) : { values: new Map() }
+  const { values, fault, ...read }: ConfigFile = found
+    ? readConfigFile(source)
+    : { values: new Map(), variables: new Set() }
+  const variables = new Set(read.variables)
   const sourceOf = (key: string): string => values.get(key)?.source ?? source
-  if (fault) return { worker: {}, faults: [fault], sourceOf }
+  if (fault) return { worker: {}, faults: [fault], sourceOf, variables }
   const faults: Fault[] = []
   for (const key of Object.keys(workerOptions)) {
-    const variable = `MILLRACE_${key.toUpperCase().replaceAll('.', '_')}`
+    const variable = variableOf(key)
     const text = env[variable]
     if (text !== undefined) values.set(key, { text, source: `environment ${variable}` })
   }
@@ -221,51 +228,27 @@ function readWorker({ file, set = [], env = process.env }: ConfigInputs): {
     if (at < 1) faults.push({ source: '--set', key: assignment, rule: 'must be key=value' })
     else values.set(assignment.slice(0, at), { text: assignment.slice(at + 1), source: '--set' })
   }
-  const connectors = workerOptions['connectors.dir'].default
-  if (!values.has('connectors.dir') && !existsSync(connectors)) {
+  if (!values.has('connectors.dir') && !existsSync(workerOptions['connectors.dir'].default)) {
     values.set('connectors.dir', { text: packagedConnectors(), source })
   }
   const parsed = parseOptions(workerOptions, values, source)
-  return { worker: parsed.values, faults: [...faults, ...parsed.faults], sourceOf }
+  faults.push(...parsed.faults.map(one => ownedElsewhere(one, connectors)))
+  const dataDir = parsed.values['data.dir']
+  const hindrance = inputs.writesData && dataDir !== undefined ? unwritable(dataDir) : null
+  if (hindrance !== null) faults.push({ source: sourceOf('data.dir'), key: 'data.dir', ...hindrance })
+  return { worker: parsed.values, faults, sourceOf, variables }
+}
+
+/** A key that the worker does not know and a connector does is no spelling mistake. */
+function ownedElsewhere(fault: Fault, connectors: readonly Connector[]): Fault {
+  const { key = '' } = fault
+  if (Object.hasOwn(workerOptions, key)) return fault
+  const owners = connectors.filter(({ options }) => Object.hasOwn({ ...connectorOptions, ...options }, key))
+  if (owners.length === 0) return fault
+  return { ...fault, rule: `belongs into the file of a connector (${names(owners)}), in connectors.dir` }
 }
 
 /** The connector files that come with Millrace: a proxy and a folder as archive. */
 function packagedConnectors(): string {
   return path.join(path.dirname(findPackageJSON(import.meta.url)!), 'config', 'connectors')
-}
-
-/** Null when the folder cannot be read. */
-function connectorFiles(directory: string): string[] | null {
-  try {
-    return readdirSync(directory)
-      .filter(name => CONFIG_EXTENSIONS.includes(path.extname(name)))
-      .sort()
-      .map(name => path.join(directory, name))
-  } catch {
-    return null
-  }
-}
-
-function readConnector(file: string, connectors: readonly Connector[], faults: Fault[]): Configured | null {
-  const { values, fault } = readConfigFile(file)
-  if (fault) {
-    faults.push(fault)
-    return null
-  }
-  const given = values.get('connector.class')
-  const connector = connectors.find(({ name, aliases }) => name === given?.text || aliases.includes(given?.text ?? ''))
-  if (connector === undefined) {
-    faults.push({ source: file, key: 'connector.class', rule: `must be one of ${names(connectors)}`, got: given?.text })
-    return null
-  }
-  const parsed = parseOptions({ ...connectorOptions, ...(connector.options as Options) }, values, file)
-  faults.push(...parsed.faults)
-  return { name: values.get('name')?.text ?? file, connector, values: parsed.values }
-}
-
-function names(connectors: readonly Connector[], type?: Connector['type']): string {
-  return connectors
-    .filter(connector => type === undefined || connector.type === type)
-    .map(({ name }) => name)
-    .join(', ')
 }

@@ -44,8 +44,10 @@ try {
     .epilogue(
       'Exit codes: 0 done, 1 found something wrong, 2 wrong usage or config, 3 a server could not be reached, 130 interrupted.'
     )
-    .fail((message, error) => {
-      throw error ?? new MillraceError('USAGE', message, { hint: 'See millrace --help.' })
+    .fail((message, error: Error | undefined) => {
+      // Its own are about what was written: a flag without its value, or one that is not known.
+      if (error !== undefined && error.name !== 'YError') throw error
+      throw new MillraceError('USAGE', message, { hint: 'See millrace --help.' })
     })
   for (const name of needed) parser.command(await commands[name]!())
   await parser.parseAsync()

@@ -74,7 +74,7 @@ export async function startWorker(
   logReloads(security, logger)
   const cluster = opened.use(new Cluster(bootstrap, security, { retryForMs: RETRY_FOR_MS, needsTopicIds: true }))
   const clusterId = await cluster.clusterId()
-  const store = await sink.connector.open(sink.values)
+  const store = await sink.connector.open(sink.values, { create: true })
   const catalog = Catalog.open(folders.catalog, store.url, {
     damaged: err =>
       logger.warn({ err }, 'the catalog was damaged, and begins anew: what it knew is read from the archive'),

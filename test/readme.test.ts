@@ -25,3 +25,12 @@ test('README configures a worker with a proxy and a bucket, and names all of the
   const named = [workerOptions, ...bundledConnectors.map(({ options }) => options)].flatMap(Object.keys)
   expect(named.filter(key => !readme.includes(key))).toEqual([])
 })
+
+test('what README says to paste installs nothing in the checkout but what it needs itself', async () => {
+  const readme = await readFile(new URL('../README.md', import.meta.url), 'utf8')
+  const lines = [...readme.matchAll(/^```sh\n(.*?)^```/gms)].flatMap(([, block]) => block!.split('\n'))
+  const installing = lines.filter(line => /\bnpm (install|i|add)\b/.test(line))
+  expect(installing.length).toBeGreaterThan(0)
+  for (const line of installing) expect(line).toMatch(/^cd \.\.\/\w+ && (?!.*\bcd\b)/)
+  for (const line of lines.filter(line => /\bnpm pack\b/.test(line))) expect(line).toContain('--pack-destination ../')
+})

@@ -13,5 +13,5 @@ export default defineArchive({
       doc: 'the folder, as file:PATH'
     }
   },
-  open: config => openObjectStore(config['archive.url'])
+  open: (config, access) => openObjectStore(config['archive.url'], access)
 })

@@ -2,10 +2,11 @@
 import { once } from 'node:events'
 import type net from 'node:net'
 import type { RunningSource, SourceContext } from 'millrace/connect'
-import { MillraceError, messageOf } from 'millrace/connect'
+import { MillraceError, messageOf, mismatch } from 'millrace/connect'
 import type { Address } from 'millrace/kafka'
 import { formatAddress } from 'millrace/kafka'
 import { Budget } from './budget.ts'
+import { checkProxy } from './check.ts'
 import { Departures } from './departures.ts'
 import { FirstAnswers } from './first-answers.ts'
 import type { Client } from './gate.ts'
@@ -17,7 +18,7 @@ import type { NodeMap } from './rewrite.ts'
 import { Session } from './session.ts'
 import { isCaptured, TopicIds } from './topics.ts'
 import type { Dialer, Upstream } from './upstream.ts'
-import { connectUpstream, isAny, isListenedOn } from './upstream.ts'
+import { connectUpstream, isListenedOn } from './upstream.ts'
 
 /** How long owed responses are waited for at shutdown, or when a broker has left. */
 const DRAIN_TIMEOUT_MS = 15_000
@@ -41,12 +42,9 @@ export class KafkaProxy implements RunningSource, NodeMap, Dialer {
   #stopping = false
 
   private constructor(config: ProxyConfig, source: SourceContext) {
-    const { host } = config.listen
-    if (config['advertised.host'] === undefined && isAny(host)) {
-      throw new MillraceError('CONFIG_INVALID', `advertised.host: is required with listen on ${host}`, {
-        hint: 'Clients are told to connect there: it is the name or address by which they reach this machine.'
-      })
-    }
+    // Seen to before anything is opened, where the configuration comes from files.
+    const [wrong] = checkProxy(config)
+    if (wrong !== undefined) throw mismatch(wrong)
     this.#config = config
     this.#source = source
     const budget = new Budget(config['capture.inflight.bytes'])

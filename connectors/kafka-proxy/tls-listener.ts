@@ -14,9 +14,6 @@ const HANDSHAKE_TIMEOUT_MS = 10_000
 
 const locations = ['ssl.keystore.location', 'ssl.truststore.location'] as const
 
-const keystore = ['listener.ssl.keystore.location', 'listener.ssl.keystore.key'] as const
-const truststore = ['listener.ssl.truststore.location', 'listener.ssl.truststore.certificates'] as const
-
 /** One that is under way. */
 interface Handshake extends PromiseWithResolvers<net.Socket> {
   readonly raw: net.Socket
@@ -58,21 +55,7 @@ export class TlsListener implements Disposable {
 
   /** Null where clients speak no TLS. Throws CONFIG_INVALID. */
   static open(config: ProxyConfig, logger: SourceContext['logger']): TlsListener | null {
-    const protocol = config['listener.security.protocol']
-    const clientAuth = config['listener.ssl.client.auth']
-    const isSet = (key: keyof ProxyConfig) => config[key] !== undefined
-    if (protocol === 'PLAINTEXT') {
-      // Who sets them takes the listener for secured.
-      const unused = clientAuth === 'none' ? [...keystore, ...truststore].find(isSet) : 'listener.ssl.client.auth'
-      if (unused === undefined) return null
-      throw invalid(`listener.security.protocol: must be SSL for ${unused} to be used (got "${protocol}")`)
-    }
-    if (!keystore.some(isSet)) throw invalid(`${keystore[0]}: is required with listener.security.protocol SSL`)
-    if (clientAuth !== 'none' && !truststore.some(isSet)) {
-      const why = 'Else a certificate of any public authority would do.'
-      throw invalid(`${truststore[0]}: is required with listener.ssl.client.auth ${clientAuth}`, why)
-    }
-    return new TlsListener(config, logger)
+    return config['listener.security.protocol'] === 'PLAINTEXT' ? null : new TlsListener(config, logger)
   }
 
   /** Does the handshake as the server. Rejects, with what to do as hint, when there is none. */
@@ -141,10 +124,6 @@ function valuesOf(config: ProxyConfig): TlsValues {
     'ssl.truststore.location': config['listener.ssl.truststore.location'],
     'ssl.truststore.certificates': config['listener.ssl.truststore.certificates']
   }
-}
-
-function invalid(message: string, hint?: string): MillraceError {
-  return new MillraceError('CONFIG_INVALID', message, { hint })
 }
 
 /** Why a client's certificate is not trusted. */

@@ -8,7 +8,7 @@ export default defineArchive({
   doc: 'Keeps the archive in an S3 bucket. Credentials come from the AWS default chain (environment, profile, role).',
   options: {
     'archive.url': { schema: option.archiveUrl('s3:'), doc: 'bucket and prefix, as s3://BUCKET/PREFIX' },
-    's3.endpoint': { schema: option.text, optional: true, doc: 'the URL of a store other than AWS' },
+    's3.endpoint': { schema: option.httpUrl, optional: true, doc: 'the URL of a store other than AWS' },
     's3.region': { schema: option.text, optional: true, doc: 'the region; else the AWS default chain tells' },
     's3.path.style': {
       schema: option.boolean,

@@ -1,7 +1,7 @@
 // Objects as plain files below a folder: written under a temporary name, made durable, then linked to the final name, which
 // the file system allows once. A file that is to become an object is not written but linked, where it lies on the same disk.
 import { createHash, randomUUID } from 'node:crypto'
-import { createReadStream } from 'node:fs'
+import { createReadStream, existsSync } from 'node:fs'
 import type { FileHandle } from 'node:fs/promises'
 import { access, constants, link, mkdir, open, readdir, rm, rmdir, stat, unlink } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
@@ -19,11 +19,20 @@ const STATS_AT_ONCE = 64
 
 /**
  * Opens the folder `root` (absolute) as a store. With `create` it is made if need be, must be writable, and the leftovers of
- * crashed puts in it are swept; without, it must exist. Throws STORE_FAILED.
+ * crashed puts in it are swept; without, it must exist, or `mayBeAbsent`: then it holds nothing. Throws STORE_FAILED.
  */
-export async function openFileStore(url: string, root: string, create: boolean): Promise<ObjectStore> {
-  await attempt<unknown>(`open ${root}`, () => (create ? prepare(root) : readdir(root)))
-  return new FileStore(url, root)
+export async function openFileStore(
+  url: string,
+  root: string,
+  { create = true, mayBeAbsent = false }: { create?: boolean | undefined; mayBeAbsent?: boolean | undefined }
+): Promise<ObjectStore> {
+  const isThere = await attempt(`open ${root}`, async () => {
+    if (create) await prepare(root)
+    else if (mayBeAbsent && !existsSync(root)) return false
+    else await readdir(root)
+    return true
+  })
+  return new FileStore(url, root, isThere)
 }
 
 async function prepare(root: string): Promise<void> {
@@ -42,10 +51,13 @@ async function prepare(root: string): Promise<void> {
 class FileStore implements ObjectStore {
   readonly url: string
   readonly #root: string
+  /** Once the folder has been seen, it is an error when it is not there any more. */
+  #isThere: boolean
 
-  constructor(url: string, root: string) {
+  constructor(url: string, root: string, isThere: boolean) {
     this.url = url
     this.#root = root
+    this.#isThere = isThere
   }
 
   async putIfAbsent(key: string, source: ObjectSource, sha256: string): Promise<'stored' | 'exists'> {
@@ -119,8 +131,9 @@ class FileStore implements ObjectStore {
     const path = join(this.#root, folder)
     const reading = readdir(path, { withFileTypes: true })
     const entries = await attempt(`list ${path}`, async () =>
-      folder === '' ? await reading : await unlessMissing(reading)
+      folder === '' && this.#isThere ? await reading : await unlessMissing(reading)
     )
+    if (entries !== null) this.#isThere = true
     // With its slash a folder sorts where its keys belong: `a-b` comes before `a/b`, though `a` comes before `a-b`.
     const names = (entries ?? [])
       .filter(entry => entry.isDirectory() || entry.isFile())

@@ -10,9 +10,15 @@ import type { ObjectStore } from './store-contract.ts'
 export type { S3Options } from './s3-client.ts'
 export type { ByteRange, ObjectInfo, ObjectSource, ObjectStore } from './store-contract.ts'
 
-export interface StoreOptions {
-  /** False for those who only read: a folder that is not there is an error and not made. True unless told. */
+/** How a store is opened. */
+export interface StoreAccess {
+  /** False for those who only read: nothing is made, and a folder that is not there is an error. True unless told. */
   create?: boolean | undefined
+  /** With `create: false`: a folder that is not there holds nothing yet, and is no error. */
+  mayBeAbsent?: boolean | undefined
+}
+
+export interface StoreOptions extends StoreAccess {
   /** For `s3:` URLs. */
   s3?: S3Options | undefined
 }
@@ -24,7 +30,7 @@ export interface StoreOptions {
 export async function openObjectStore(url: string, options: StoreOptions = {}): Promise<ObjectStore> {
   const [, scheme, rest] = /^(file|s3):(.+)$/s.exec(url) ?? []
   if (scheme === 'file' && rest !== undefined) {
-    return await openFileStore(url, resolve(rest.startsWith('//') ? localPath(url) : rest), options.create ?? true)
+    return await openFileStore(url, resolve(rest.startsWith('//') ? localPath(url) : rest), options)
   }
   const [, bucket, prefix] = /^\/\/([^/]+)((?:\/[^/]+)*)\/?$/s.exec(rest ?? '') ?? []
   if (scheme !== 's3' || bucket === undefined || prefix === undefined) throw wrongUrl(url)
@@ -51,7 +57,7 @@ const RACERS = 8
 
 /**
  * Proves that the store can be written, never overwrites, lets exactly one of several puts win, and lists at once and in key
- * order; for a worker at its start and for `doctor`. Works under `_probe/` and leaves nothing there.
+ * order; for a worker at its start. Works under `_probe/` and leaves nothing there.
  * Throws STORE_FAILED (not retriable) if the store breaks one of these promises, or whatever the store throws.
  */
 export async function probeStore(store: ObjectStore): Promise<void> {

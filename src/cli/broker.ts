@@ -1,12 +1,11 @@
 // `millrace broker`: the embedded broker alone.
 import type { CommandModule } from 'yargs'
 import { EmbeddedBroker } from '../broker/embedded-broker.ts'
-import { loadWorkerConfig } from '../config.ts'
 import { dataFolders } from '../data-folders.ts'
 import { formatAddress } from '../kafka/address.ts'
 import { logRecovery } from '../wal/recovery-report.ts'
 import type { ConfigFlags } from './common.ts'
-import { addressFlag, configFlags, configInputs } from './common.ts'
+import { addressFlag, configFlags, workerConfig } from './common.ts'
 import { inForeground, openLog } from './foreground.ts'
 
 interface BrokerFlags extends ConfigFlags {
@@ -33,7 +32,7 @@ export const brokerCommand: CommandModule<object, BrokerFlags> = {
       .example('$0 broker --listen 0.0.0.0:9092 --advertised laptop.local:9092', 'For clients on other machines')
       .epilogue('One node, no replication, no transactions: for tests and demonstrations, not in the place of Kafka.'),
   async handler(flags) {
-    const worker = loadWorkerConfig(configInputs(flags))
+    const worker = workerConfig(flags, { writesData: true })
     const logger = openLog(worker['log.level'])
     await inForeground(logger, async () => {
       const broker = await EmbeddedBroker.open({

@@ -7,8 +7,8 @@ import { IndexCache } from '../archive/index-cache.ts'
 import { openObjectStore } from '../archive/object-store.ts'
 import { WarmSegments } from '../archive/warm-segments.ts'
 import { bundledConnectors } from '../bundled-connectors.ts'
-import type { ConfigInputs, Configuration } from '../config.ts'
-import { DEFAULT_CONFIG_FILE, loadConfiguration } from '../config.ts'
+import type { ConfigInputs, Configuration, WorkerConfig } from '../config.ts'
+import { DEFAULT_CONFIG_FILE, loadConfiguration, loadWorkerConfig } from '../config.ts'
 import { address } from '../connect/options.ts'
 import { dataFolders } from '../data-folders.ts'
 import { MillraceError } from '../errors.ts'
@@ -37,17 +37,24 @@ export function configFlags<T>(yargs: Argv<T>): Argv<T & ConfigFlags> {
       describe: `Worker file (default: $MILLRACE_CONFIG, else ${DEFAULT_CONFIG_FILE})`
     })
     .option('set', { type: 'string', array: true, nargs: 1, describe: 'Override a key: --set key=value' })
-    .check(givenOnce)
+    .check((flags, declared) => givenOnce(flags, declared as unknown as DeclaredFlags))
 }
 
 export function commonFlags<T>(yargs: Argv<T>): Argv<T & CommonFlags> {
   return configFlags(yargs).option('json', { type: 'boolean', default: false, describe: 'Print JSON' })
 }
 
-/** yargs makes a list of what is given twice. Throws USAGE. */
-function givenOnce({ config, archive }: { config?: unknown; archive?: unknown }): true {
-  for (const [flag, value] of Object.entries({ config, archive })) {
-    if (Array.isArray(value))
+/** What yargs gives a check beside the flags; its types say something else. */
+interface DeclaredFlags {
+  readonly key: Readonly<Record<string, unknown>>
+  readonly array: readonly string[]
+}
+
+/** yargs makes a list of what is given twice, whether the flag takes one or not. Throws USAGE. */
+function givenOnce(flags: Readonly<Record<string, unknown>>, { key, array }: DeclaredFlags): true {
+  for (const flag of Object.keys(key)) {
+    const value = flags[flag]
+    if (Array.isArray(value) && !array.includes(flag))
       throw new MillraceError('USAGE', `--${flag}: must be given once (got ${value.join(', ')})`)
   }
   return true
@@ -59,7 +66,11 @@ export interface ArchiveFlags extends CommonFlags {
 }
 
 export function archiveFlags<T>(yargs: Argv<T>): Argv<T & ArchiveFlags> {
-  return archiveFlag(commonFlags(yargs))
+  return archiveFlag(commonFlags(yargs)).check(({ archive, config, set }) => {
+    const unused = archive === undefined ? undefined : config !== undefined ? 'config' : set && 'set'
+    if (unused === undefined) return true
+    throw new MillraceError('USAGE', `--${unused}: cannot be used with --archive, for which no worker file is read`)
+  })
 }
 
 export function archiveFlag<T>(yargs: Argv<T>): Argv<T & { readonly archive?: string | undefined }> {
@@ -78,12 +89,24 @@ export function addressFlag(flag: string, text: string | undefined): Address | u
   throw new MillraceError('USAGE', `--${flag}: ${parsed.error.issues[0]!.message} (got ${JSON.stringify(text)})`)
 }
 
-export function configInputs({ config, set }: ConfigFlags): ConfigInputs {
+/** The value of a flag that takes a whole number, which is left to us to read: yargs forgets what was written. Throws USAGE. */
+export function wholeNumberFlag(flag: string, text: string, least: number): number {
+  const number = Number(text)
+  if (/^-?\d+$/.test(text) && Number.isSafeInteger(number) && number >= least) return number
+  throw new MillraceError('USAGE', `--${flag}: must be a whole number of ${least} or more (got ${text})`)
+}
+
+function configInputs({ config, set }: ConfigFlags): ConfigInputs {
   return { file: config, set: set ?? [] }
 }
 
-export function configuration(flags: ConfigFlags): Configuration {
-  return loadConfiguration(configInputs(flags), bundledConnectors)
+export function configuration(flags: ConfigFlags, more: Pick<ConfigInputs, 'writesData'> = {}): Configuration {
+  return loadConfiguration({ ...configInputs(flags), ...more }, bundledConnectors)
+}
+
+/** The worker's own options alone. */
+export function workerConfig(flags: ConfigFlags, more: Pick<ConfigInputs, 'writesData'> = {}): WorkerConfig {
+  return loadWorkerConfig({ ...configInputs(flags), ...more }, bundledConnectors)
 }
 
 /** All that a reading command can reach: an archive, and beside it what one worker has locally. */
@@ -100,8 +123,14 @@ export interface Reading extends AsyncDisposable {
   readonly configuration: Configuration | null
 }
 
-/** Opens what the flags name. Throws CONFIG_INVALID, STORE_FAILED. */
-export async function openReading(flags: ConfigFlags & { readonly archive?: string | undefined }): Promise<Reading> {
+/**
+ * Opens what the flags name, and makes nothing. A worker's archive that is not there yet holds nothing, unless `mayBeAbsent` is
+ * false; one that `--archive` names has to be there. Throws CONFIG_INVALID, STORE_FAILED.
+ */
+export async function openReading(
+  flags: ConfigFlags & { readonly archive?: string | undefined },
+  { mayBeAbsent = true, warn = say }: { readonly mayBeAbsent?: boolean; readonly warn?: (line: string) => void } = {}
+): Promise<Reading> {
   if (flags.archive !== undefined) {
     const store = await openObjectStore(flags.archive, { create: false })
     const archive = new Archive(store, Catalog.open(null, flags.archive))
@@ -110,8 +139,9 @@ export async function openReading(flags: ConfigFlags & { readonly archive?: stri
     return { archive, ...local, ...disposing(archive, indexes) }
   }
   const loaded = configuration(flags)
+  loaded.warnings.forEach(line => void warn(line))
   const folders = dataFolders(loaded.worker['data.dir'])
-  const store = await loaded.archive.connector.open(loaded.archive.values)
+  const store = await loaded.archive.connector.open(loaded.archive.values, { create: false, mayBeAbsent })
   const archive = new Archive(store, Catalog.open(existsSync(folders.catalog) ? folders.catalog : null, store.url))
   const indexes = new IndexCache(folders.searchIndexes, loaded.worker['cache.max.bytes'])
   return {

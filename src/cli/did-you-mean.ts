@@ -1,4 +1,5 @@
-// What `millrace search` says when it has found nothing: what may have been meant.
+// What `millrace search` says when it has found nothing: why, where that can be told, or what may have been meant.
+import { allStreams } from '../search/incarnations.ts'
 import type { SearchResult } from '../search/search.ts'
 import type { Selection } from '../search/selection.ts'
 import type { SearchPlaces } from '../search/sources.ts'
@@ -13,14 +14,24 @@ export async function didYouMean(
 ): Promise<void> {
   // Loaded here: a search that finds something does without.
   const { Vocabulary } = await import('../search/suggest.ts')
-  const vocabulary = await Vocabulary.gather(places, selection)
+  const streams = await allStreams(places.wal?.streams() ?? [], places.archive)
+  if (streams.length === 0) return say('nothing found: nothing is captured or archived yet')
+  const { topicId: wanted } = selection
+  if (wanted !== undefined && !streams.some(({ topicId }) => topicId === wanted)) {
+    return say(`nothing found: there is no topic with the id ${wanted}`)
+  }
+  const vocabulary = await Vocabulary.gather(places, selection, streams)
   for (const topic of unknownTopics) {
     const topics = vocabulary.topicsLike(topic)
     if (topics.length > 0) say(`instead of the topic ${topic}, did you mean: ${topics.join(', ')}?`)
   }
   // No record has the name of its topic in it.
   const suggestions = vocabulary.queriesLike(query, { kinds: ['term', 'header'] })
-  if (suggestions.length === 0) return
+  if (suggestions.length === 0) {
+    // Of a topic that is nowhere, that has been said.
+    if (unknownTopics.length === 0) say('nothing found')
+    return
+  }
   if (json) printLine(JSON.stringify({ suggestions }))
   else say(`nothing found; did you mean: ${suggestions.join(', ')}?`)
 }

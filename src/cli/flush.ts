@@ -1,13 +1,12 @@
 // `millrace flush`: asks the running worker to seal and ship what it has.
 import type { CommandModule } from 'yargs'
-import { loadWorkerConfig } from '../config.ts'
 import { duration, LONGEST_TIMER_MS } from '../connect/options.ts'
 import type { ErrorCode } from '../errors.ts'
 import { errorKinds, MillraceError, messageOf } from '../errors.ts'
 import { formatAddress } from '../kafka/address.ts'
 import type { FlushReport } from '../pipeline/flush.ts'
 import type { CommonFlags } from './common.ts'
-import { commonFlags, configInputs, printLine } from './common.ts'
+import { commonFlags, printLine, workerConfig } from './common.ts'
 
 interface FlushFlags extends CommonFlags {
   readonly topic?: string | undefined
@@ -28,8 +27,8 @@ export const flushCommand: CommandModule<object, FlushFlags> = {
   async handler(flags) {
     const timeout = duration(1, LONGEST_TIMER_MS - GRACE_MS).safeParse(flags.timeout)
     if (!timeout.success) throw new MillraceError('USAGE', `--timeout: ${timeout.error.issues[0]!.message}`)
-    const { listeners, 'rest.auth': auth } = loadWorkerConfig(configInputs(flags))
-    const report = await post<FlushReport>(
+    const { listeners, 'rest.auth': auth } = workerConfig(flags)
+    const report = await post(
       `http://${formatAddress(listeners)}/v1/flush`,
       { topic: flags.topic, timeoutMs: timeout.data },
       auth,
@@ -46,8 +45,16 @@ export const flushCommand: CommandModule<object, FlushFlags> = {
   }
 }
 
-async function post<T>(url: string, body: object, auth: string | undefined, timeoutMs: number): Promise<T> {
+/** What the worker answers when something is wrong. */
+interface Refusal {
+  readonly message?: string
+  readonly code?: string
+  readonly hint?: string
+}
+
+async function post(url: string, body: object, auth: string | undefined, timeoutMs: number): Promise<FlushReport> {
   let response: Response
+  let text: string
   try {
     response = await fetch(url, {
       method: 'POST',
@@ -58,19 +65,31 @@ async function post<T>(url: string, body: object, auth: string | undefined, time
       body: JSON.stringify(body),
       signal: AbortSignal.timeout(timeoutMs)
     })
+    text = await response.text()
   } catch (cause) {
-    throw new MillraceError(
-      'WORKER_UNREACHABLE',
-      `no worker answers at ${url}: ${messageOf((cause as Error).cause ?? cause)}`,
-      {
-        cause,
-        hint: 'Start one with `millrace run`, or name its worker file with --config.'
-      }
-    )
+    const reason = messageOf((cause as Error).cause ?? cause)
+    throw new MillraceError('WORKER_UNREACHABLE', `no worker answers at ${url}: ${reason}`, {
+      cause,
+      hint: 'Start one with `millrace run`, or name its worker file with --config.'
+    })
   }
-  const answer = (await response.json()) as T & { message?: string; code?: string; hint?: string }
-  if (response.ok) return answer
+  const answer = parsed(text)
+  if (response.ok && Array.isArray(answer?.partitions)) return answer as FlushReport
+  if (response.ok || answer === null) {
+    const what = `what answers at ${url} is no Millrace worker (HTTP ${response.status})`
+    throw new MillraceError('WORKER_UNREACHABLE', what, { hint: 'Set listeners to the address of the worker.' })
+  }
   const code =
     answer.code !== undefined && answer.code in errorKinds ? (answer.code as ErrorCode) : 'WORKER_UNREACHABLE'
   throw new MillraceError(code, answer.message ?? `the worker answered ${response.status}`, { hint: answer.hint })
+}
+
+/** Null where it is no object, as of another server. */
+function parsed(text: string): (Refusal & Partial<FlushReport>) | null {
+  try {
+    const answer: unknown = JSON.parse(text)
+    return typeof answer === 'object' ? answer : null
+  } catch {
+    return null
+  }
 }

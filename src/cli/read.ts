@@ -9,15 +9,15 @@ import { recordHex, recordJson, recordLine } from '../search/record-json.ts'
 import { parseSelection } from '../search/selection.ts'
 import { WalReader } from '../wal/reader.ts'
 import type { ArchiveFlags } from './common.ts'
-import { archiveFlags, openReading, printLine, say } from './common.ts'
+import { archiveFlags, openReading, printLine, say, wholeNumberFlag } from './common.ts'
 
 const outputs = ['line', 'json', 'raw', 'hex'] as const
 
 interface ReadFlags extends ArchiveFlags {
   readonly topic: string
-  readonly partition: number
+  readonly partition: string
   readonly offset: string
-  readonly count: number
+  readonly count: string
   readonly output: (typeof outputs)[number]
   readonly isolation: 'read_uncommitted' | 'read_committed'
   readonly topicId?: string | undefined
@@ -29,14 +29,19 @@ export const readCommand: CommandModule<object, ReadFlags> = {
   builder: yargs =>
     archiveFlags(yargs)
       .option('topic', { type: 'string', demandOption: true, requiresArg: true, describe: 'The topic' })
-      .option('partition', { type: 'number', requiresArg: true, default: 0, describe: 'The partition' })
+      .option('partition', { type: 'string', requiresArg: true, default: '0', describe: 'The partition' })
       .option('offset', {
         type: 'string',
         requiresArg: true,
         default: '0',
         describe: 'From this offset on, or from so many before the end: -10'
       })
-      .option('count', { type: 'number', requiresArg: true, default: 10, describe: 'Print this many records at most' })
+      .option('count', {
+        type: 'string',
+        requiresArg: true,
+        default: '10',
+        describe: 'Print this many records at most'
+      })
       .option('output', {
         type: 'string',
         choices: outputs,
@@ -57,11 +62,13 @@ export const readCommand: CommandModule<object, ReadFlags> = {
       .example('$0 read --topic orders --partition 2 --offset 4711 --count 1 --output hex', 'Look at one record')
       .example('$0 read --topic orders --offset -5', 'The newest five offsets of partition 0'),
   async handler(flags) {
-    const { topic, partition, topicId, count, isolation } = flags
+    const { topic, topicId, isolation } = flags
+    const partition = wholeNumberFlag('partition', flags.partition, 0)
+    const count = wholeNumberFlag('count', flags.count, 1)
     const selection = parseSelection({ topic: [topic], partition, topicId })
     const offset = parseOffset(flags.offset)
-    if (!Number.isSafeInteger(count) || count < 1) {
-      throw new MillraceError('USAGE', `--count: must be a whole number of 1 or more (got ${count})`)
+    if (flags.json && ['raw', 'hex'].includes(flags.output)) {
+      throw new MillraceError('USAGE', `--json: cannot be used with --output ${flags.output}`)
     }
     await using reading = await openReading(flags)
     using wal = reading.walDirectory === null ? null : WalReader.open(reading.walDirectory)

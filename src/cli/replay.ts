@@ -2,7 +2,7 @@
 import type { CommandModule } from 'yargs'
 import { upstreamOf } from '../config.ts'
 import { addresses } from '../connect/options.ts'
-import { MillraceError } from '../errors.ts'
+import { isMillraceError, MillraceError } from '../errors.ts'
 import type { Address } from '../kafka/address.ts'
 import { formatAddress } from '../kafka/address.ts'
 import { Admin } from '../kafka/admin.ts'
@@ -20,7 +20,7 @@ import { parseSelection } from '../search/selection.ts'
 import { SegmentReader } from '../segment/reader.ts'
 import { readCommandConfig } from './command-config.ts'
 import type { ArchiveFlags, Reading } from './common.ts'
-import { archiveFlags, INTERRUPTED, openReading, printLine, say } from './common.ts'
+import { archiveFlags, INTERRUPTED, openReading, printLine, say, wholeNumberFlag } from './common.ts'
 import { showProgress } from './progress.ts'
 import { partitionLines, replayJson } from './replay-report.ts'
 
@@ -30,7 +30,7 @@ interface ReplayFlags extends ArchiveFlags {
   readonly 'to-topic'?: string | undefined
   readonly bootstrap?: string | undefined
   readonly 'command-config'?: string | undefined
-  readonly partition?: readonly number[] | undefined
+  readonly partition?: readonly string[] | undefined
   readonly offsets?: string | undefined
   readonly from?: string | undefined
   readonly to?: string | undefined
@@ -68,7 +68,7 @@ export const replayCommand: CommandModule<object, ReplayFlags> = {
         requiresArg: true,
         describe: "Of --bootstrap: a .properties file with security.protocol, ssl.…, sasl.…, as for Kafka's tools"
       })
-      .option('partition', { type: 'number', array: true, requiresArg: true, describe: 'Only these partitions' })
+      .option('partition', { type: 'string', array: true, requiresArg: true, describe: 'Only these partitions' })
       .option('offsets', { type: 'string', requiresArg: true, describe: 'Only offsets a..b, b exclusive' })
       .option('from', { type: 'string', requiresArg: true, describe: 'Only from this time on: ISO time or -2h' })
       .option('to', { type: 'string', requiresArg: true, describe: 'Only before this time: ISO time or -2h' })
@@ -102,15 +102,18 @@ export const replayCommand: CommandModule<object, ReplayFlags> = {
 
 async function runReplay(flags: ReplayFlags): Promise<void> {
   const selection = parseSelection({ from: flags.from, to: flags.to, offsets: flags.offsets })
+  const partitions = flags.partition?.map(text => wholeNumberFlag('partition', text, 0))
   await using reading = await openReading(flags)
   const { bootstrap, security } = targetCluster(flags, reading)
   const chains = await findSource(reading.archive, { topic: flags.topic, topicId: flags['topic-id'] })
-  const plan = planReplay(chains, { ...selection, partitions: flags.partition })
+  const plan = planReplay(chains, { ...selection, partitions })
 
   using cluster = new Cluster(bootstrap, security)
   const admin = new Admin(bootstrap, security)
   const topic = flags['to-topic'] ?? flags.topic
-  const existing = await inspectTopic(cluster, topic)
+  const existing = await inspectTopic(cluster, topic).catch(error => {
+    throw flags.bootstrap === undefined ? error : ofBootstrap(error)
+  })
   if (existing !== null) {
     checkTarget(plan, topic, existing, { append: flags.append, acceptNewTimestamps: flags['accept-new-timestamps'] })
   }
@@ -155,6 +158,14 @@ function targetCluster(flags: ReplayFlags, { configuration }: Reading): TargetCl
     return { bootstrap: parsed.data, security: file === undefined ? PLAINTEXT : readCommandConfig(file) }
   }
   throw new MillraceError('USAGE', `--bootstrap: ${parsed.error.issues[0]!.message} (got ${JSON.stringify(bootstrap)})`)
+}
+
+/** What the hint says of keys is not meant for the worker file. */
+function ofBootstrap(error: unknown): unknown {
+  if (!isMillraceError(error) || !['BROKER_UNREACHABLE', 'AUTHENTICATION_FAILED'].includes(error.code)) return error
+  const where = 'For --bootstrap, keys such as security.protocol stand in the file of --command-config.'
+  const hint = error.hint === undefined ? where : `${error.hint} ${where}`
+  return new MillraceError(error.code, error.message, { hint, retriable: error.retriable, cause: error })
 }
 
 function making({ partitionCount }: ReplayPlan, dryRun: boolean): string {

@@ -32,8 +32,9 @@ export const runCommand: CommandModule<object, RunFlags> = {
     watchHeap()
     // For the threads that are started from here on: what they allocate dies at once.
     setFlagsFromString('--max-semi-space-size=1')
-    const loaded = configuration(flags)
+    const loaded = configuration(flags, { writesData: true })
     const logger = openLog(loaded.worker['log.level'])
+    for (const warning of loaded.warnings) logger.warn(warning)
     await inForeground(logger, async () => {
       const worker = await startWorker(loaded, logger)
       return flags['quick-start'] ? await quickStart(worker, loaded, flags, logger) : worker

@@ -10,13 +10,15 @@ import type { Selection, SelectionFlags } from '../search/selection.ts'
 import { isolations, parseSelection } from '../search/selection.ts'
 import { WalReader } from '../wal/reader.ts'
 import type { ArchiveFlags } from './common.ts'
-import { archiveFlags, openReading, printLine, say } from './common.ts'
+import { archiveFlags, openReading, printLine, say, wholeNumberFlag } from './common.ts'
 import { didYouMean } from './did-you-mean.ts'
 import { follow } from './follow.ts'
 import { counted } from './text.ts'
 
-interface SearchFlags extends ArchiveFlags, SelectionFlags {
+interface SearchFlags extends ArchiveFlags, Omit<SelectionFlags, 'partition' | 'limit'> {
   readonly query: string
+  readonly partition?: string | undefined
+  readonly limit: string
   readonly count: boolean
   readonly follow: boolean
 }
@@ -34,7 +36,7 @@ export const searchCommand: CommandModule<object, SearchFlags> = {
           'value.FIELD:; key=KEY; * finds every record'
       })
       .option('topic', { type: 'string', array: true, nargs: 1, describe: 'Only this topic; may be repeated' })
-      .option('partition', { type: 'number', requiresArg: true, describe: 'Only this partition' })
+      .option('partition', { type: 'string', requiresArg: true, describe: 'Only this partition' })
       .option('from', {
         type: 'string',
         requiresArg: true,
@@ -51,7 +53,12 @@ export const searchCommand: CommandModule<object, SearchFlags> = {
         choices: orders,
         describe: 'What comes first: the newest timestamp (which it is unless told), the oldest, or the best match'
       })
-      .option('limit', { type: 'number', requiresArg: true, default: 100, describe: 'Print this many records at most' })
+      .option('limit', {
+        type: 'string',
+        requiresArg: true,
+        default: '100',
+        describe: 'Print this many records at most'
+      })
       .option('cursor', {
         type: 'string',
         requiresArg: true,
@@ -79,7 +86,11 @@ export const searchCommand: CommandModule<object, SearchFlags> = {
       .example(`$0 search 'value.status:failed' --follow`, 'Watch for failures')
       .example('$0 search refund --archive s3://logs/a', 'Search an archive from anywhere'),
   async handler(flags) {
-    const selection = parseSelection(flags)
+    const selection = parseSelection({
+      ...flags,
+      partition: flags.partition === undefined ? undefined : wholeNumberFlag('partition', flags.partition, 0),
+      limit: wholeNumberFlag('limit', flags.limit, 1)
+    })
     if (flags.follow) refuseWithFollow(flags)
     await using reading = await openReading(flags)
     using wal = reading.walDirectory === null ? null : WalReader.open(reading.walDirectory)

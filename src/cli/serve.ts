@@ -1,13 +1,12 @@
 // `millrace serve`: the archive as a Kafka broker from which any client can read.
 import type { CommandModule } from 'yargs'
 import { ArchiveServer } from '../broker/archive-server.ts'
-import { loadWorkerConfig } from '../config.ts'
 import * as option from '../connect/options.ts'
 import { dataFolders } from '../data-folders.ts'
 import { MillraceError } from '../errors.ts'
 import { formatAddress } from '../kafka/address.ts'
 import type { ConfigFlags } from './common.ts'
-import { addressFlag, archiveFlag, configFlags, configInputs, openReading } from './common.ts'
+import { addressFlag, archiveFlag, configFlags, openReading, workerConfig } from './common.ts'
 import { inForeground, openLog } from './foreground.ts'
 
 interface ServeFlags extends ConfigFlags {
@@ -51,7 +50,7 @@ export const serveCommand: CommandModule<object, ServeFlags> = {
       .example('$0 serve --archive s3://logs/a', 'Serve an archive from anywhere')
       .example('kcat -b 127.0.0.1:9094 -t orders -e', 'Then read a topic, whole'),
   async handler(flags) {
-    const worker = loadWorkerConfig(configInputs(flags))
+    const worker = workerConfig(flags, { writesData: flags.groups })
     const logger = openLog(worker['log.level'])
     const serving = {
       listen: addressFlag('listen', flags.listen)!,
@@ -64,7 +63,7 @@ export const serveCommand: CommandModule<object, ServeFlags> = {
     }
     await inForeground(logger, async () => {
       await using opened = new AsyncDisposableStack()
-      const reading = opened.use(await openReading(flags))
+      const reading = opened.use(await openReading(flags, { warn: line => logger.warn(line) }))
       const server = opened.use(await ArchiveServer.open({ ...reading, ...serving }))
       const parts = opened.move()
       return { addresses: { serve: formatAddress(server.address) }, stop: () => parts.disposeAsync() }

@@ -27,7 +27,8 @@ export const verifyCommand: CommandModule<object, VerifyFlags> = {
           'held as they came and not indexed, since their records cannot be read.'
       ),
   async handler(flags) {
-    await using reading = await openReading(flags)
+    // In the wrong folder nothing is there, and that must not pass for sound.
+    await using reading = await openReading(flags, { mayBeAbsent: false })
     const reports = await verifyArchive(reading, flags.topic)
     const wal = reading.walDirectory === null ? null : verifyWal(reading.walDirectory, flags.topic)
     if (flags.json) {

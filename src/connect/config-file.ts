@@ -10,6 +10,8 @@ export interface ConfigFile {
   readonly values: Map<string, RawValue>
   /** Why nothing could be read of it: then there are no values. */
   readonly fault?: Fault
+  /** The environment variables that it names. */
+  readonly variables: ReadonlySet<string>
 }
 
 export const CONFIG_EXTENSIONS: readonly string[] = ['.yaml', '.yml', '.json', '.properties']
@@ -19,12 +21,13 @@ export const CONFIG_EXTENSIONS: readonly string[] = ['.yaml', '.yml', '.json', '
  * user sees all of it at once: for the whole file as `fault`, for one key with its value.
  */
 export function readConfigFile(file: string): ConfigFile {
+  const variables = new Set<string>()
   try {
     const content = readFileSync(file, 'utf8')
     const isProperties = path.extname(file) === '.properties'
-    return { values: flatten(file, isProperties ? parseProperties(content) : parseTree(content)) }
+    return { values: flatten(file, isProperties ? parseProperties(content) : parseTree(content), variables), variables }
   } catch (error) {
-    return { values: new Map(), fault: { source: file, rule: `cannot be read: ${messageOf(error)}` } }
+    return { values: new Map(), fault: { source: file, rule: `cannot be read: ${messageOf(error)}` }, variables }
   }
 }
 
@@ -70,7 +73,8 @@ function unescaped(text: string): string {
   )
 }
 
-function flatten(file: string, entries: [string, unknown][]): Map<string, RawValue> {
+/** Adds to `variables` those that are named. */
+function flatten(file: string, entries: [string, unknown][], variables: Set<string>): Map<string, RawValue> {
   const values = new Map<string, RawValue>()
   for (const [key, value] of entries) {
     if (value === undefined || value === null) continue
@@ -78,15 +82,17 @@ function flatten(file: string, entries: [string, unknown][]): Map<string, RawVal
       const broken = 'must be a single value: write nested keys with dots'
       values.set(key, { text: JSON.stringify(value), source: file, broken })
     } else {
-      values.set(key, { ...withEnvironment(Array.isArray(value) ? value.join(',') : String(value)), source: file })
+      const text = Array.isArray(value) ? value.join(',') : String(value)
+      values.set(key, { ...withEnvironment(text, variables), source: file })
     }
   }
   return values
 }
 
-function withEnvironment(text: string): Omit<RawValue, 'source'> {
+function withEnvironment(text: string, variables: Set<string>): Omit<RawValue, 'source'> {
   const missing: string[] = []
   const resolved = text.replace(/\$\{env:([^}]*)\}/g, (_, name: string) => {
+    variables.add(name)
     const found = process.env[name]
     if (found === undefined) missing.push(name)
     return found ?? ''

@@ -2,14 +2,31 @@
 // as a third party's.
 import type { ConnectionOptions } from 'node:tls'
 import type { Logger } from 'pino'
-import type { ObjectStore } from '../archive/object-store.ts'
-import type { MillraceError } from '../errors.ts'
+import type { ObjectStore, StoreAccess } from '../archive/object-store.ts'
+import { MillraceError } from '../errors.ts'
 import type { Address } from '../kafka/address.ts'
 import type { Cluster } from '../kafka/cluster.ts'
 import type { Backfill } from '../sealing/backfill.ts'
 import type { CapturedBatch } from '../wal/messages.ts'
 import type { Metrics, MetricTable } from './metrics.ts'
 import type { Options, Values } from './options.ts'
+
+/** What does not fit together in a connector's file. It is printed with the file's name, before anything is opened. */
+export interface Mismatch {
+  /** The key to be changed. */
+  readonly key: string
+  /** As in `is required with …`. */
+  readonly rule: string
+  readonly got?: string
+  /** What the user can do about it, as a sentence. */
+  readonly hint?: string
+}
+
+/** The error for one, for who is opened without the files having been checked. */
+export function mismatch({ key, rule, got, hint }: Mismatch): MillraceError {
+  const message = `${key}: ${rule}${got === undefined ? '' : ` (got ${JSON.stringify(got)})`}`
+  return new MillraceError('CONFIG_INVALID', message, { hint })
+}
 
 /** What the worker lends a source. */
 export interface SourceContext {
@@ -65,17 +82,24 @@ export interface SourceConnector<D extends Options = Options> {
   readonly aliases: readonly string[]
   readonly doc: string
   readonly options: D
+  /** Called with values that are right each by itself; gives what is wrong with them together. Must open nothing. */
+  check?(config: Values<D>): readonly Mismatch[]
   start(config: Values<D>, context: SourceContext): Promise<RunningSource>
 }
 
-/** An archive sink says where segments are kept. `open` is called once; the worker closes the store. */
+/**
+ * An archive sink says where segments are kept. `open` is called once; who calls it closes the store. Commands that read say so by
+ * `access`: they may have no right to write, and nothing may be made for them.
+ */
 export interface ArchiveConnector<D extends Options = Options> {
   readonly type: 'sink'
   readonly name: string
   readonly aliases: readonly string[]
   readonly doc: string
   readonly options: D
-  open(config: Values<D>): Promise<ObjectStore>
+  /** As of a source. */
+  check?(config: Values<D>): readonly Mismatch[]
+  open(config: Values<D>, access: StoreAccess): Promise<ObjectStore>
 }
 
 export type Connector = SourceConnector<any> | ArchiveConnector<any>

@@ -82,7 +82,8 @@ function shown(options: Options, key: string, text: string): string | undefined 
   return isMeant || /passw|secret|jaas|auth|[.]key$/i.test(`${text} ${key}`) ? undefined : text
 }
 
-function unknownKeyRule(key: string, known: readonly string[]): string {
+/** Names the key that was most likely meant, if one is near. */
+export function unknownKeyRule(key: string, known: readonly string[]): string {
   const [nearest] = known.map(name => ({ name, far: editDistance(key, name) })).sort((a, b) => a.far - b.far)
   return nearest && isNear(key, nearest.name) ? `unknown key: did you mean ${nearest.name}?` : 'unknown key'
 }
@@ -205,11 +206,15 @@ export const portMap: z.ZodType<ReadonlyMap<number, number>, string> = rule(
   'must be node:port, or several with commas',
   value => {
     const pairs = splitList(value).map(pair => /^(\d+):(\d{1,5})$/.exec(pair))
-    return pairs.every(pair => pair !== null)
+    return pairs.every(pair => pair !== null && isPort(Number(pair[2])))
       ? new Map(pairs.map(pair => [Number(pair![1]), Number(pair![2])]))
       : undefined
   }
 )
+
+function isPort(number: number): boolean {
+  return number >= 1 && number <= 65535
+}
 
 /** An http:// address to listen on. */
 export const httpListener: z.ZodType<Address, string> = rule('must be http://host:port', value =>

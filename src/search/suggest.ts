@@ -2,6 +2,7 @@
 // what was written by MiniSearch, which forgives typing errors.
 import MiniSearch from 'minisearch'
 import { wordsOf } from '../segment/words.ts'
+import type { StreamKey } from '../wal/stream.ts'
 import { allStreams } from './incarnations.ts'
 import { newestWords } from './newest-words.ts'
 import { selectPartitions } from './partitions.ts'
@@ -33,8 +34,11 @@ export class Vocabulary {
     this.#index.addAll(entries.map((entry, id) => ({ ...entry, id })))
   }
 
-  /** Every topic, and the words of what is newest within a selection. Throws what the WAL and the archive throw. */
-  static async gather(places: SearchPlaces, selection: Selection): Promise<Vocabulary> {
+  /**
+   * Every topic, and the words of what is newest within a selection; `streams` is all that there are, for who has asked for them.
+   * Throws what the WAL and the archive throw.
+   */
+  static async gather(places: SearchPlaces, selection: Selection, streams?: readonly StreamKey[]): Promise<Vocabulary> {
     const entries = new Map<string, Entry>()
     const add = (kind: Kind, text: string, records: number): void => {
       const id = `${kind} ${text}`
@@ -42,7 +46,8 @@ export class Vocabulary {
       if (entry === undefined) entries.set(id, { kind, text, records })
       else entry.records += records
     }
-    for (const { topic } of await allStreams(places.wal?.streams() ?? [], places.archive)) add('topic', topic, 1)
+    const all = streams ?? (await allStreams(places.wal?.streams() ?? [], places.archive))
+    for (const { topic } of all) add('topic', topic, 1)
     const { partitions } = await selectPartitions(places, selection)
     for (const { kind, word, records } of await newestWords(places, partitions, selection)) add(kind, word, records)
     return new Vocabulary([...entries.values()])

@@ -117,7 +117,7 @@ function places(): Promise<OpenPlaces> {
 async function open({ worker, archive: sink }: SearchThreadData): Promise<OpenPlaces> {
   const folders = dataFolders(worker['data.dir'])
   const connector = bundledConnectors.find(({ name }) => name === sink.connector) as ArchiveConnector
-  const store = await connector.open(sink.values)
+  const store = await connector.open(sink.values, { create: false })
   const wal = WalReader.open(folders.wal)
   setInterval(() => {
     if (isBusy) return // a search that is under way may still read what it has found

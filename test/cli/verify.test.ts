@@ -13,6 +13,7 @@ test('verifies the frames of the WAL, and names the one that is damaged', async 
   const connectors = join(folder.path, 'connectors')
   const directory = join(folder.path, 'data', 'wal')
   await mkdir(connectors)
+  await mkdir(join(folder.path, 'archive'))
   await writeFile(
     config,
     `bootstrap.servers: 127.0.0.1:9092\ndata.dir: ${join(folder.path, 'data')}\nconnectors.dir: ${connectors}\n`

@@ -156,7 +156,7 @@ describeWith(['kafka'], 'search through HTTP', () => {
     expect(await said('shiped', '--topic', topic)).toEqual(nothing)
     const line = { stdout: '{"suggestions":["shipped"]}\n', stderr: '' }
     expect(await said('shiped', '--topic', topic, '--json')).toEqual(line)
-    expect(await said('xylophone', '--topic', topic)).toEqual({ stdout: '', stderr: '' })
+    expect(await said('xylophone', '--topic', topic)).toEqual({ stdout: '', stderr: 'nothing found\n' })
     const { stderr } = await said('shipped', '--topic', topic.slice(0, -1))
     expect(stderr.split('\n')).toEqual([
       `nothing was captured of a topic ${topic.slice(0, -1)}`,

@@ -4,7 +4,7 @@ import kafkajs from 'kafkajs'
 import { isMillraceError, MillraceError, messageOf } from '../errors.ts'
 import type { Address } from './address.ts'
 import { formatAddress } from './address.ts'
-import { rightsHint } from './kafka-errors.ts'
+import { kafkaErrorName, rightsHint } from './kafka-errors.ts'
 import { kafkajsMechanism } from './kafkajs-sasl.ts'
 import type { Security } from './security.ts'
 import { PLAINTEXT } from './security.ts'
@@ -54,9 +54,13 @@ export class Admin {
       return await work(admin)
     } catch (cause) {
       if (isMillraceError(cause)) throw cause
-      throw new MillraceError('BROKER_ERROR', `${what} at ${brokers.join(', ')}: ${messageOf(cause)}`, {
+      // What brokers say of topics comes in a list, of which kafkajs' own message tells nothing.
+      const [reason = cause] = ((cause as AggregateError).errors ?? []) as unknown[]
+      const { code } = reason as { code?: number }
+      const said = typeof code === 'number' ? kafkaErrorName(code) : messageOf(reason)
+      throw new MillraceError('BROKER_ERROR', `${what} at ${brokers.join(', ')}: ${said}`, {
         cause,
-        hint: rightsHint((cause as { code?: number }).code),
+        hint: rightsHint(code),
         retriable: true
       })
     } finally {

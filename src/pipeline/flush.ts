@@ -4,7 +4,7 @@ import { before } from '../deadline.ts'
 import { isMillraceError, MillraceError, messageOf } from '../errors.ts'
 import { Throttled } from '../kafka/log-fetches.ts'
 import type { GapFinder } from '../sealing/gap-finder.ts'
-import type { SealStep } from '../sealing/sealer.ts'
+import type { SealStep } from '../sealing/seal-step.ts'
 import type { StreamKey } from '../wal/stream.ts'
 import { streamId } from '../wal/stream.ts'
 

@@ -10,7 +10,7 @@ import type { Wal } from '../wal/wal.ts'
 import type { Backfill } from './backfill.ts'
 import type { ReachedParts } from './reached.ts'
 import { Reached } from './reached.ts'
-import type { SealStep } from './sealer.ts'
+import type { SealStep } from './seal-step.ts'
 
 export interface GapFinderParts extends ReachedParts {
   readonly cluster: Cluster

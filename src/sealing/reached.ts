@@ -5,7 +5,7 @@ import type { Logger } from 'pino'
 import { messageOf } from '../errors.ts'
 import type { StreamKey } from '../wal/stream.ts'
 import { streamOf } from '../wal/stream.ts'
-import type { SealStep } from './sealer.ts'
+import type { SealStep } from './seal-step.ts'
 
 export interface ReachedParts {
   /** Where it is lost, a partition is watched again from when something of it is captured. */

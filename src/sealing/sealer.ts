@@ -16,6 +16,7 @@ import { keptBy, takenBack } from './elections.ts'
 import { appendFetched, Fetched } from './fetched.ts'
 import { Releaser } from './release.ts'
 import { MAX_EXTRAS_AT_ONCE, Replaced } from './replaced.ts'
+import type { SealCounts, SealOptions, SealStep } from './seal-step.ts'
 import type { SegmentBuilder } from './segment-builder.ts'
 import type { OffsetRange } from './settle.ts'
 import { bytesForFirst, bytesOf, cut, isFetched, isInside, joined, settle } from './settle.ts'
@@ -32,34 +33,6 @@ export interface SealerParts {
   readonly directory: string
   readonly segmentBytes: number
   readonly createdBy: string
-}
-
-export interface SealOptions {
-  readonly toHighWatermark: boolean
-  readonly begin?: number | undefined
-  /** How far the log was seen to reach: what is missing of that when the topic has been deleted is a gap. */
-  readonly seenEnd?: number
-}
-
-/** What one step did. */
-export interface SealStep {
-  readonly progressed: boolean
-  /** Up to where the archive reaches now. */
-  readonly end: number
-  /** Up to where all that the log has is archived or beside it: less than `end` where an unclean election cut the log below that. */
-  readonly covered: number
-}
-
-/** What a sealer has done since its start. */
-export interface SealCounts {
-  readonly segments: number
-  readonly batches: number
-  readonly records: number
-  readonly logBytes: number
-  readonly gaps: ReadonlyMap<GapReason, number>
-  /** Batches put beside the main line. */
-  readonly extras: number
-  readonly fetchedBatches: number
 }
 
 const MAX_GAP_BEFORE_BATCHES = 2 ** 30

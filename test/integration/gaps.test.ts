@@ -9,9 +9,9 @@ import { kafkaTool } from '../support/kafka-tools.ts'
 import type { Worker, WorkerOptions } from '../support/millrace.ts'
 import { startMillrace } from '../support/millrace.ts'
 import { describeWith, useKafka } from '../support/servers.ts'
-import { createTopic, deleteRecordsBelow, send, withAdmin } from '../support/topics.ts'
+import { createTopic, deleteRecordsBelow, deleteTopic, send, withAdmin } from '../support/topics.ts'
 import { until } from '../support/until.ts'
-import { archiveFolder, dataPath, expectBrokersLog, expectClean, flush } from '../support/workers.ts'
+import { archiveFolder, countedGaps, dataPath, expectBrokersLog, expectClean, flush } from '../support/workers.ts'
 
 const needs = ['kafka', 'kafka-files'] as const
 
@@ -110,6 +110,7 @@ describeWith(needs, 'what is not captured', () => {
     const [segment, ...more] = await manifests(archiveFolder(worker), topic, 0)
     expect(more).toEqual([])
     expect(segment).toMatchObject({ baseOffset: 0, firstBatchOffset: first, nextOffset: 12, gaps })
+    expect(await countedGaps(worker)).toEqual(gaps.length > 0 ? { 'not-requested': 1 } : {})
     if (backfill === 'earliest') await expectBrokersLog(worker, topic)
     await expectClean(worker, topic)
   })
@@ -172,6 +173,7 @@ describeWith(needs, 'what is not captured', () => {
         gaps: [{ from: 6, to: 9, reason: 'retention', foundAt: expect.stringMatching(/^\d{4}-.*Z$/) }]
       }
     ])
+    expect(await countedGaps(worker)).toEqual({ retention: 1 })
   })
 
   test('an archive begins with the batch of which the broker has deleted the first records', async () => {
@@ -193,7 +195,7 @@ describeWith(needs, 'what is not captured', () => {
     const worker = await start({ proxy: { topics: topic, backfill: 'earliest' } })
     await send(bootstrap, topic, batches('first'))
     await flush(worker, topic)
-    await withAdmin(bootstrap, admin => admin.deleteTopics({ topics: [topic] }))
+    await deleteTopic(bootstrap, topic)
     await createTopic(bootstrap, { name: topic })
     await send(bootstrap, topic, batches('second', 'third'))
     await flush(worker, topic)
@@ -214,12 +216,13 @@ describeWith(needs, 'what is not captured', () => {
         what: 'a look finds them'
       })
       if (when === 'while it is down') await worker.kill9()
-      await withAdmin(bootstrap, admin => admin.deleteTopics({ topics: [topic] }))
+      await deleteTopic(bootstrap, topic)
       if (when === 'while it is down') await worker.start()
       await flush(worker, topic)
       const segments = await manifests(archiveFolder(worker), topic, 0)
       const gaps = [{ from: 0, to: 6, reason: 'unavailable' }]
       expect(segments).toMatchObject([{ baseOffset: 0, nextOffset: 6, batches: 0, gaps }])
+      expect(await countedGaps(worker)).toEqual({ unavailable: 1 })
     }
   )
 

@@ -29,7 +29,7 @@ import type { TempFolder } from '../support/temp.ts'
 import { tempFolder } from '../support/temp.ts'
 import { createTopic } from '../support/topics.ts'
 import { until } from '../support/until.ts'
-import { archiveFolder, flush } from '../support/workers.ts'
+import { archiveFolder, flush, nodeAddress } from '../support/workers.ts'
 
 describeWith(['kafka-own', 'kafka-tools', 'kcat'], 'a secured proxy before a secured cluster', () => {
   let authority: Authority
@@ -142,6 +142,14 @@ describeWith(['kafka-own', 'kafka-tools', 'kcat'], 'a secured proxy before a sec
     const read = await kcat(['-C', '-t', topic, ...args, '-o', 'beginning', '-e', '-q'])
     expect(read.toString()).toBe('a\nb\n')
     await expect(kcat(['-L', '-m', '5', ...args, '-X', 'sasl.password=wrong'])).rejects.toThrow()
+
+    // One that knows nothing but the broker's port is there before anybody else when we have started again.
+    await proxy.kill9()
+    const atNode = ['-b', `localhost:${parseAddress(nodeAddress(proxy, 1)).port}`, ...args.slice(2)]
+    await proxy.start()
+    await kcat(['-P', '-t', topic, ...atNode], { input: 'c\n' })
+    const again = await kcat(['-C', '-t', topic, ...atNode, '-o', 'beginning', '-e', '-q'])
+    expect(again.toString()).toBe('a\nb\nc\n')
     await expectArchived(proxy, topic)
   })
 

@@ -18,14 +18,14 @@ const checkout = fileURLToPath(new URL('../..', import.meta.url))
 
 let folder: TempFolder
 let config: string
-let ports: { proxy: number; broker: number; http: number }
+let ports: { proxy: number; broker: number; http: number; serve: number }
 const children: GuardedChild[] = []
 
 beforeEach(async () => {
   folder = await tempFolder('quick-start')
   config = join(folder.path, 'worker.yaml')
-  const first = await freePortRange(5)
-  ports = { proxy: first, broker: first + 3, http: first + 4 }
+  const first = await freePortRange(6)
+  ports = { proxy: first, broker: first + 3, http: first + 4, serve: first + 5 }
   // The checkout's own connector files, on ports and in a folder of this test.
   const connectors = join(folder.path, 'connectors')
   await mkdir(connectors)
@@ -122,9 +122,14 @@ describe('npm start', () => {
     expect(await paste(tar!)).toContain('segment.json')
     expect(await paste(verify!)).toContain('orders')
     expect(await paste(replay!)).toContain('records')
-    const serving = start(serve!)
+    // A port that is free on every machine, in both lines, as who finds theirs taken does it.
+    const elsewhere = (line: string) => {
+      expect(line).toContain('127.0.0.1:9094')
+      return line.replace('127.0.0.1:9094', `127.0.0.1:${ports.serve}`)
+    }
+    const serving = start(elsewhere(serve!))
     await until(() => serving.stderr().includes('"ready"'), { what: 'serve is ready', timeout: 20_000 })
-    const read = (await paste(consume!)).trim().split('\n')
+    const read = (await paste(elsewhere(consume!))).trim().split('\n')
     expect(read.length).toBeGreaterThanOrEqual(25)
     for (const line of read) expect(JSON.parse(line.split('\t')[1]!).id).toMatch(/^o-\d+$/)
   })

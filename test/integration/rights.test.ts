@@ -12,7 +12,7 @@ import { createTopic, send, withAdmin } from '../support/topics.ts'
 import { archiveFolder } from '../support/workers.ts'
 
 const { AclOperationTypes, AclPermissionTypes, AclResourceTypes, ResourcePatternTypes } = kafkajs as unknown as {
-  AclOperationTypes: Record<'DESCRIBE' | 'DESCRIBE_CONFIGS' | 'READ', number>
+  AclOperationTypes: Record<'DESCRIBE' | 'DESCRIBE_CONFIGS' | 'READ' | 'CREATE' | 'WRITE', number>
   AclPermissionTypes: Record<'ALLOW', number>
   AclResourceTypes: Record<'TOPIC', number>
   ResourcePatternTypes: Record<'LITERAL', number>
@@ -47,6 +47,13 @@ describeWith(['kafka-own', 'kafka-files'], 'a cluster that checks rights', () =>
   /** A topic with records that Millrace's user has these rights on. */
   async function topicWith(...rights: Right[]): Promise<string> {
     const topic = await createTopic(kafka().bootstrap)
+    await allow(topic, rights)
+    await send(kafka().bootstrap, topic, [[{ value: 'a' }], [{ value: 'b' }]])
+    return topic
+  }
+
+  /** Gives Millrace's user rights on a topic, which need not be there. */
+  async function allow(topic: string, rights: readonly Right[]): Promise<void> {
     const acl = rights.map(right => ({
       resourceType: AclResourceTypes.TOPIC,
       resourceName: topic,
@@ -57,8 +64,6 @@ describeWith(['kafka-own', 'kafka-files'], 'a cluster that checks rights', () =>
       permissionType: AclPermissionTypes.ALLOW
     }))
     await withAdmin(kafka().bootstrap, admin => admin.createAcls({ acl }))
-    await send(kafka().bootstrap, topic, [[{ value: 'a' }], [{ value: 'b' }]])
-    return topic
   }
 
   test('Describe, DescribeConfigs and Read are enough to archive a topic', async () => {
@@ -79,5 +84,33 @@ describeWith(['kafka-own', 'kafka-files'], 'a cluster that checks rights', () =>
     expect(code).toBe(1)
     expect(stderr).toMatch(what)
     expect(stderr).toContain('Millrace needs the rights Describe, DescribeConfigs and Read')
+  })
+
+  const toArchive: Right[] = ['DESCRIBE', 'DESCRIBE_CONFIGS', 'READ']
+
+  /** Replays a topic of two records into one that is not there, on which Millrace's user has these rights. */
+  async function replayWith(...rights: Right[]) {
+    const topic = await topicWith(...toArchive)
+    expect(await worker.command(['flush', '--topic', topic])).toMatchObject({ code: 0 })
+    const target = `${topic}-restored`
+    await allow(target, rights)
+    const ended = await worker.command(['replay', '--topic', topic, '--to-topic', target])
+    return { ...ended, target }
+  }
+
+  test('with Create and Write on its target a topic is replayed', async () => {
+    const { code, stderr, target } = await replayWith(...toArchive, 'CREATE', 'WRITE')
+    expect(code, stderr).toBe(0)
+    const offsets = await withAdmin(kafka().bootstrap, admin => admin.fetchTopicOffsets(target))
+    expect(offsets).toMatchObject([{ low: '0', high: '2' }])
+  })
+
+  test.for<[Right, Right, RegExp]>([
+    ['CREATE', 'WRITE', /CreateTopics at .*AUTHORIZATION_FAILED[\s\S]*\bCreate\b/],
+    ['WRITE', 'CREATE', /AUTHORIZATION_FAILED[\s\S]*\b[Ww]rite\b/]
+  ])('without %s it is not, and the command says where it failed', async ([, other, what]) => {
+    const { code, stderr } = await replayWith(...toArchive, other)
+    expect(code).toBe(1)
+    expect(stderr).toMatch(what)
   })
 })

@@ -21,14 +21,16 @@ import type { Worker } from '../support/millrace.ts'
 import { startMillrace } from '../support/millrace.ts'
 import { describeWith, useKafka, useOwnKafka } from '../support/servers.ts'
 import type { Acknowledged } from '../support/topics.ts'
-import { createTopic, deleteRecordsBelow, produceUntil, send, withAdmin } from '../support/topics.ts'
+import { createTopic, deleteRecordsBelow, deleteTopic, produceUntil, send, withAdmin } from '../support/topics.ts'
 import { until } from '../support/until.ts'
 import {
   archiveFolder,
+  countedGaps,
   dataPath,
   expectAcknowledged,
   expectBrokersLog,
   expectClean,
+  figuresOf,
   flush,
   useWorker
 } from '../support/workers.ts'
@@ -278,6 +280,7 @@ describeWith(needs, 'a capture that the broker contradicts', () => {
     expect(warnings.map(line => JSON.parse(line))).toMatchObject([
       { offset, msg: expect.stringMatching('as an extra') }
     ])
+    expect((await figuresOf(worker())).get('millrace_archived_extras_total')).toBeGreaterThanOrEqual(1)
     await expectReleased(worker(), topic)
     await expectClean(worker(), topic)
   }
@@ -398,8 +401,8 @@ describeWith(needs, 'what the broker changes', () => {
     const topic = await createTopic(direct)
     await send(worker().bootstrap, topic, [[{ value: 'incarnation one' }], [{ value: 'incarnation one' }]])
     await send(worker().bootstrap, topic, [[{ value: 'captured, and not sealed yet' }]])
-    await withAdmin(direct, admin => admin.deleteTopics({ topics: [topic] }))
-    await until(() => createTopic(direct, { name: topic }), { what: 'the name is free again', timeout: 20_000 })
+    await deleteTopic(direct, topic)
+    await createTopic(direct, { name: topic })
     await send(worker().bootstrap, topic, [[{ value: 'incarnation two' }]])
     await flush(worker(), topic)
     await expectReleased(worker(), topic)
@@ -432,8 +435,8 @@ describeWith(needs, 'a client that does not know yet that its topic was made ane
     const sendOne = (value: string) => producer.send({ topic, acks: -1, messages: [{ value }] })
     for (let sent = 0; sent < sentBefore; sent++) await sendOne('incarnation one')
     await flush(worker(), topic)
-    await withAdmin(direct, admin => admin.deleteTopics({ topics: [topic] }))
-    await until(() => createTopic(direct, { name: topic }), { what: 'the name is free again', timeout: 20_000 })
+    await deleteTopic(direct, topic)
+    await createTopic(direct, { name: topic })
     // Others come first, not through the worker, so that it cannot tell by the offset.
     const three = Array.from({ length: 3 }, () => ({ value: 'incarnation two' }))
     await send(direct, topic, [three])
@@ -591,6 +594,7 @@ describeWith(['kafka-own'], 'a compacted topic', () => {
     await flush(worker, topic)
     const segments = await manifests(archiveFolder(worker), topic, 0)
     expect(segments.flatMap(({ gaps }) => gaps)).toMatchObject([{ from: 2, to: 6, reason: 'compacted' }])
+    expect(await countedGaps(worker)).toEqual({ compacted: 1 })
     await expectClean(worker, topic)
     await expectReleased(worker, topic)
     const records = await found(worker, topic, 'captured OR kept OR removed')

@@ -73,20 +73,20 @@ describeWith(['kafka', 'kafka-files', 'kafka-tools'], 'a worker seals without be
 describeWith(['kafka', 'kafka-files', 'kafka-tools'], "a worker's WAL", () => {
   const worker = useWorker(() => ({ worker: { 'segment.bytes': '4MiB', 'wal.max.bytes': '64MiB' } }))
 
-  test('stays small under a steady load, since what is archived is deleted', async () => {
+  test('stays small under a steady load, since what is archived is deleted', { timeout: 180_000 }, async () => {
     const topic = await createTopic(useKafka().bootstrap, { partitions: 3 })
     const sizes: number[] = []
-    const measured = new AbortController()
-    const measuring = (async () => {
-      while (!measured.signal.aborted) {
-        sizes.push((await filesBelow(dataPath(worker(), 'wal'))).reduce((sum, { size }) => sum + size, 0))
-        await new Promise(resolve => setTimeout(resolve, 100))
-      }
-    })()
+    let isArchived = false
+    const measure = async () => {
+      sizes.push((await filesBelow(dataPath(worker(), 'wal'))).reduce((sum, { size }) => sum + size, 0))
+      return isArchived
+    }
+    const measuring = until(measure, { what: 'all is archived', interval: 100, timeout: 180_000 })
+    measuring.catch(() => {})
     const load = { bootstrap: worker().bootstrap, topic, records: 100_000, recordSize: 1_000, throughput: 10_000 }
     await producerPerf({ ...load, settings: { acks: 'all' } })
     await flush(worker(), topic)
-    measured.abort()
+    isArchived = true
     await measuring
     // What is in flight when the limit is reached may still come in.
     expect(Math.max(...sizes)).toBeLessThan(66 * MiB)
@@ -113,22 +113,19 @@ describeWith(['kafka', 'kafka-files'], 'a worker whose archive cannot be written
     await producer.connect()
     const produce = async (i: number) => {
       const value = `${i} ${'x'.repeat(MiB - 1_000)}`
-      const [sent] = await producer.send({ topic, acks: -1, timeout: 5_000, messages: [{ value }] })
+      // Who were let wait for room, until the request's own time is up, would have given up before that, without an answer.
+      const [sent] = await producer.send({ topic, acks: -1, timeout: 600_000, messages: [{ value }] })
       acknowledged.set(`0@${sent!.baseOffset}`, value)
     }
-    const refused: { type: string; ms: number }[] = []
-    for (let i = 0; i < 90 && refused.length < 5; i++) {
-      const began = performance.now()
-      await produce(i).catch(error => refused.push({ type: error.cause?.type, ms: performance.now() - began }))
-    }
+    const refused: string[] = []
+    for (let i = 0; i < 90 && refused.length < 5; i++) await produce(i).catch(error => refused.push(error.cause?.type))
     expect(acknowledged.size).toBeGreaterThan(50)
     expect(acknowledged.size).toBeLessThan(70)
     // The one that filled the WAL is at the broker and must be sent again; the later ones never got there.
-    expect(refused.map(({ type }) => type)).toEqual([
+    expect(refused).toEqual([
       expect.stringMatching(/^NOT_ENOUGH_REPLICAS(_AFTER_APPEND)?$/),
       ...Array.from({ length: 4 }, () => 'NOT_ENOUGH_REPLICAS')
     ])
-    for (const { ms } of refused) expect(ms).toBeLessThan(1_000)
     const flushed = await worker().command(['flush', '--timeout', '3s'])
     expect(flushed.code).toBe(1)
     expect(flushed.stderr).toContain(folder)
@@ -191,13 +188,15 @@ describeWith(['kafka', 's3'], 'a worker whose bucket does not answer', () => {
     const topic = await createTopic(useKafka().bootstrap)
     await send(worker().bootstrap, topic, [[{ value: 'x' }]])
     relay.freeze()
-    const began = performance.now()
+    let isPatientDone = false
+    const patient = flush(worker(), topic).finally(() => void (isPatientDone = true))
+    patient.catch(() => {})
     const { code, stderr } = await worker().command(['flush', '--topic', topic, '--timeout', '1s'])
     expect(code).toBe(1)
     expect(stderr).toMatch(`${topic}-0: `)
-    expect(performance.now() - began).toBeLessThan(5_000)
+    expect(isPatientDone).toBe(false)
     relay.thaw()
-    await flush(worker(), topic)
+    await patient
     await expectClean(worker(), topic)
   })
 

@@ -11,17 +11,27 @@ export interface TopicOptions {
   name?: string
 }
 
-/** Makes a topic and gives its name; every broker knows it then. */
+/** Makes a topic and gives its name; every broker knows it then. Throws where there is one of this name. */
 export async function createTopic(bootstrap: string, options: TopicOptions = {}): Promise<string> {
   const { partitions = 1, settings = {}, name = `topic-${randomUUID()}` } = options
   const configEntries = Object.entries(settings).map(([name, value]) => ({ name, value }))
   await withAdmin(bootstrap, async admin => {
     const topics = [{ topic: name, numPartitions: partitions, configEntries }]
-    await admin.createTopics({ waitForLeaders: false, topics })
+    if (!(await admin.createTopics({ waitForLeaders: false, topics })))
+      throw new Error(`there is a topic ${name} already`)
     // kafkajs's own waiting ends with an error where it asks a broker that has not heard of the topic yet.
     await until(() => hasLeaders(admin, name), { what: `leaders of ${name}` })
   })
   return name
+}
+
+/** Deletes a topic; the broker that is asked knows of none by its name then, so that it is a new one which it knows next. */
+export async function deleteTopic(bootstrap: string, topic: string): Promise<void> {
+  await withAdmin(bootstrap, async admin => {
+    await admin.deleteTopics({ topics: [topic] })
+    const isKnown = async () => (await admin.listTopics()).includes(topic)
+    await until(async () => !(await isKnown()), { what: `${topic} is gone`, timeout: 20_000 })
+  })
 }
 
 async function hasLeaders(admin: kafkajs.Admin, topic: string): Promise<boolean> {

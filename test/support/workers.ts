@@ -4,6 +4,7 @@ import { afterAll, beforeAll, expect } from 'vitest'
 import { archivedLog, logDifference, logWithoutEpochs } from './archived.ts'
 import type { Worker, WorkerOptions } from './millrace.ts'
 import { startMillrace } from './millrace.ts'
+import { parseMetrics } from './prometheus.ts'
 import { useKafka } from './servers.ts'
 import type { Acknowledged } from './topics.ts'
 import { until } from './until.ts'
@@ -65,6 +66,21 @@ export async function expectAcknowledged(topic: string, acknowledged: Acknowledg
     await consumer.disconnect()
   }
   expect([...acknowledged].filter(([place, value]) => seen.get(place) !== value)).toEqual([])
+}
+
+/** What a worker counts, by name and labels as `name{label="value"}`. */
+export async function figuresOf({ httpUrl }: Worker): Promise<Map<string, number>> {
+  const families = parseMetrics(await (await fetch(`${httpUrl}/metrics`)).text())
+  return new Map([...families.values()].flatMap(({ samples }) => [...samples]))
+}
+
+/** How many gaps a worker says that it has archived, by their reasons; those that there are. */
+export async function countedGaps(worker: Worker): Promise<Record<string, number>> {
+  const counts = [...(await figuresOf(worker))].flatMap(([name, count]): [string, number][] => {
+    const [, reason] = /^millrace_archived_gaps_total\{reason="(.+)"\}$/.exec(name) ?? []
+    return reason !== undefined && count > 0 ? [[reason, count]] : []
+  })
+  return Object.fromEntries(counts)
 }
 
 /** A file or folder of a worker's data. */

@@ -6,6 +6,7 @@ import type tls from 'node:tls'
 import type { PeerCertificate } from 'node:tls'
 import { describe, expect, test } from 'vitest'
 import { tlsOptions } from '../../../src/kafka/tls.ts'
+import type { Certificate } from '../../support/certificates.ts'
 import { runToEnd } from '../../support/child.ts'
 import { tempFolder } from '../../support/temp.ts'
 import { until } from '../../support/until.ts'
@@ -203,6 +204,34 @@ describe('a certificate that changes', () => {
       await harness.proxy.stop()
     }
   )
+
+  test('also where it is who signs those of clients: a truststore', async () => {
+    await using folder = await tempFolder('truststore')
+    const truststore = join(folder.path, 'clients.pem')
+    await copyFile(certificates().authority.file, truststore)
+    const harness = await startHarness({ options: { ...mutual(), 'listener.ssl.truststore.location': truststore } })
+    const stranger = await certificates().stranger.issue('client')
+    /** Whether the handshake is done that a client with this certificate begins. */
+    const isLetIn = async (certificate: Certificate) => {
+      const end = await secure(harness, trusting(certificates(), certificate))
+      end.send(ask(1))
+      await until(() => end.ended || harness.waiting() > 0, { what: 'the client is let in, or cut off', interval: 1 })
+      const letIn = harness.waiting() > 0
+      if (letIn) (await harness.accepted()).socket.destroy()
+      end.socket.destroy()
+      return letIn
+    }
+    expect([await isLetIn(certificates().client), await isLetIn(stranger)]).toEqual([true, false])
+    await copyFile(certificates().stranger.file, truststore)
+    await until(() => isLetIn(stranger), { what: 'the changed truststore is used' })
+    expect(await isLetIn(certificates().client)).toBe(false)
+
+    await writeFile(truststore, 'not a certificate')
+    const told = () => harness.logs.find(({ err }) => err?.message.includes('listener.ssl.truststore.location: '))
+    await until(() => told() !== undefined, { what: 'a line in the log' })
+    expect([await isLetIn(certificates().client), await isLetIn(stranger)]).toEqual([false, true])
+    await harness.proxy.stop()
+  })
 })
 
 describe('towards brokers', () => {

@@ -214,7 +214,7 @@ describe('what was captured under the id of a topic that is gone', () => {
   const before = batchAt(0, 1)
 
   async function refiled(stored: CanonicalBatch, own: CanonicalBatch, { isDamaged = false } = {}) {
-    vi.useFakeTimers({ toFake: ['Date'], now: Date.now() })
+    vi.useFakeTimers({ toFake: ['performance'] })
     await using world = await openWorld(fakeBroker([batchAt(0, 1), stored], { topicId: newer.topicId }))
     await world.small.append(orders, { batches: [before], nextOffset: 2 })
     await world.wal.append([capture(own)])

@@ -39,7 +39,7 @@ const RETRY_FOR_MS = 2_000
 
 /** At shutdown, how long what was captured may take to be archived; what takes longer stays in the WAL. */
 const DRAIN_ARCHIVE_MS = 10_000
-/** How long brokers may take at the end to say how far their logs reach. */
+/** How long of that brokers may take to say how far their logs reach. */
 const LAST_LOOK_MS = 2_000
 
 /** Whatever else is local goes before the WAL has to stop: at this multiple of the reserve; warm copies are looked at so often. */
@@ -192,9 +192,10 @@ export async function startWorker(
       await Promise.all([running.disposeAsync(), http.drain()])
       // What came last of a topic may be all that ever came of it, and the next start would not know.
       const looking = gaps.look().catch(err => logger.warn({ err }, 'what was not captured could not be looked for'))
+      const deadline = performance.now() + DRAIN_ARCHIVE_MS
       await before(performance.now() + LAST_LOOK_MS, looking)
       try {
-        await pipeline.flush({ timeoutMs: DRAIN_ARCHIVE_MS, capturedOnly: true })
+        await pipeline.flush({ timeoutMs: Math.max(1, deadline - performance.now()), capturedOnly: true })
       } catch (error) {
         logger.warn({ reason: messageOf(error) }, 'not everything was archived; it stays in the WAL for the next start')
       }

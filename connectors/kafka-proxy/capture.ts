@@ -40,13 +40,14 @@ export async function acceptedBatches(
     try {
       const topic = response.name ?? ids.knownName(response.topicId!) ?? (await ids.nameOf(response.topicId!))
       if (!isCaptured(topic, selection)) continue
+      const ofTopic: CapturedBatch[] = []
       for (const answered of appended) {
         const { index, baseOffset } = answered
         const batch = requested.get(calledBy(response))!.get(index)
         if (!batch)
           throw new MillraceError('WIRE_CORRUPT', `the broker accepted what is no batch for partition ${index}`)
         const topicId = response.topicId ?? (await ids.idOf(topic, baseOffset))
-        batches.push({
+        ofTopic.push({
           stream: { clusterId, topic, topicId, partition: index },
           baseOffset,
           lastOffset: baseOffset + batch.lastOffsetDelta,
@@ -56,6 +57,7 @@ export async function acceptedBatches(
           chunks: batch.chunks
         })
       }
+      batches.push(...ofTopic)
     } catch (error) {
       unnamed.set(calledBy(response), error) // a topic that was deleted meanwhile must not fail the request's other topics
     }

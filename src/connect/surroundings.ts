@@ -29,7 +29,7 @@ export function strayVariables(env: NodeJS.ProcessEnv, keys: readonly string[], 
   )
   return stray.sort().map(name => {
     const key = name.slice('MILLRACE_'.length).toLowerCase().replaceAll('_', '.')
-    return formatFault({ source: `environment ${name}`, key, rule: `${unknownKeyRule(key, keys)}, without effect` })
+    return formatFault({ source: `environment ${name}`, key, rule: `has no effect: ${unknownKeyRule(key, keys)}` })
   })
 }
 

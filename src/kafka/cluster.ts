@@ -47,8 +47,7 @@ export class Cluster implements Disposable {
   /** What metadata has told, here and to whoever else adds to it. */
   readonly epochs = new LeaderEpochs()
   readonly #bootstrap: readonly Address[]
-  readonly #retryForMs: number
-  readonly #needsTopicIds: boolean
+  readonly #options: { readonly retryForMs: number; readonly needsTopicIds: boolean }
   readonly #connections: BrokerConnections
   /** Others, since a broker mutes one that takes more than its quota. */
   readonly #fetchConnections: BrokerConnections
@@ -61,7 +60,7 @@ export class Cluster implements Disposable {
 
   /**
    * For `retryForMs`, half a minute unless told, a leader is waited for that may be back by then. With `needsTopicIds` nothing is
-   * taken from brokers that know none, and topics without one are errors, or left out where all are asked for.
+   * taken from brokers that know none, and topics without one are errors, or left out where several are asked for.
    */
   constructor(
     bootstrap: readonly Address[],
@@ -69,8 +68,7 @@ export class Cluster implements Disposable {
     { retryForMs = RETRY_FOR_MS, needsTopicIds = false } = {}
   ) {
     this.#bootstrap = bootstrap
-    this.#retryForMs = retryForMs
-    this.#needsTopicIds = needsTopicIds
+    this.#options = { retryForMs, needsTopicIds }
     this.#connections = new BrokerConnections(security)
     this.#fetchConnections = new BrokerConnections(security)
   }
@@ -115,7 +113,7 @@ export class Cluster implements Disposable {
     const asked = Date.now()
     const question = { topics: topics?.map(name => ({ name })) ?? null, allowAutoTopicCreation: false }
     const answer = await this.#askAny(async connection => {
-      if (this.#needsTopicIds) checkTellsIds(connection)
+      if (this.#options.needsTopicIds) checkTellsIds(connection)
       const answer = await connection.request(metadata, question)
       checkCluster(connection.address, answer.clusterId ?? this.#clusterId, this.#clusterId)
       return answer
@@ -124,23 +122,24 @@ export class Cluster implements Disposable {
     this.#brokers = new Map(answer.brokers.map(b => [b.nodeId, { host: b.host, port: b.port }]))
     for (const watcher of this.#watchers) watcher(this.#brokers)
     const seen: TopicMetadata[] = []
-    for (const topic of answer.topics) {
-      if (topic.name === null) continue
-      const { name, errorCode, topicId = NO_TOPIC_ID } = topic
+    let lacking: MillraceError | undefined
+    for (const { name, errorCode, topicId = NO_TOPIC_ID, isInternal = false, partitions } of answer.topics) {
+      if (name === null) continue
       checkRights(name, errorCode)
       const isThere = errorCode === KafkaError.NONE
-      if (!isThere || (this.#needsTopicIds && !isTopicId(topicId))) {
+      if (!isThere || (this.#options.needsTopicIds && !isTopicId(topicId))) {
         this.#topics.delete(name)
-        if (isThere && topics !== null) throw lacksId(name)
+        if (isThere && topics?.length === 1) lacking = lacksId(name)
         continue
       }
       this.#namedAt.set(topicId, asked)
-      const leaders = new Map(topic.partitions.map(p => [p.partitionIndex, p.leaderId]))
-      for (const p of topic.partitions) this.epochs.hear(topicId, p.partitionIndex, p.leaderEpoch ?? -1, p.leaderId)
-      const found = { name, topicId, isInternal: topic.isInternal ?? false, leaders }
+      const leaders = new Map(partitions.map(p => [p.partitionIndex, p.leaderId]))
+      for (const p of partitions) this.epochs.hear(topicId, p.partitionIndex, p.leaderEpoch ?? -1, p.leaderId)
+      const found = { name, topicId, isInternal, leaders }
       this.#topics.set(name, found)
       seen.push(found)
     }
+    if (lacking !== undefined) throw lacking
     return seen
   }
 
@@ -290,7 +289,7 @@ export class Cluster implements Disposable {
       const found = pick(await send(await connections.to(address)))
       return found ? { errorCode: found.errorCode, value: found } : { errorCode: KafkaError.UNKNOWN_SERVER_ERROR }
     }
-    return retrying(`${api.name} of ${topic}-${partition}`, ask, this.#retryForMs)
+    return retrying(`${api.name} of ${topic}-${partition}`, ask, this.#options.retryForMs)
   }
 
   #askAny<T>(ask: (connection: Connection) => T | Promise<T>): Promise<T> {

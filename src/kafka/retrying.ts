@@ -33,8 +33,9 @@ export async function retrying<T>(
         retriable: isRetriableKafkaError(errorCode)
       })
     } catch (error) {
-      // Who does not answer has been waited for already.
-      if (!isMillraceError(error, 'BROKER_UNREACHABLE') || error instanceof Unanswering) throw error
+      // Who does not answer has been waited for already; but in half a minute another may lead.
+      const isInVain = error instanceof Unanswering && forMs < RETRY_FOR_MS
+      if (!isMillraceError(error, 'BROKER_UNREACHABLE') || isInVain) throw error
       failure = error
     }
     if (!failure.retriable || performance.now() > end) throw failure

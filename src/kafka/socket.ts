@@ -20,8 +20,9 @@ export async function openSocket(address: Address, security: Security): Promise<
   try {
     await once(socket, security.tls ? 'secureConnect' : 'connect', { signal: AbortSignal.timeout(CONNECT_TIMEOUT_MS) })
     return socket
-  } catch (cause) {
+  } catch (error) {
     socket.destroy()
+    const cause = isTimeout(error) ? new NoAnswer('no answer in time') : error
     throw connectionError(address, cause, security)
   }
 }
@@ -34,13 +35,12 @@ export function connectionError(address: Address, cause: unknown, security: Secu
   return new MillraceError(code, `broker ${formatAddress(address)}: ${reasonOf(cause)}`, { cause, hint })
 }
 
-/** A request was not answered in its time. */
+/** A request was not answered in its time, or no connection taken. */
 export class NoAnswer extends Error {}
 
 /** Whether a broker was waited for in vain: it may be frozen, or its packets dropped. */
 export function isSilence(error: unknown): boolean {
-  const { cause } = error as Error
-  return cause instanceof NoAnswer || isTimeout(cause)
+  return (error as Error).cause instanceof NoAnswer
 }
 
 interface Diagnosis {

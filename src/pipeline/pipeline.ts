@@ -160,7 +160,7 @@ export class Pipeline implements AsyncDisposable {
     }
   }
 
-  /** Of a leader that is elected meanwhile nothing has failed; one that does not answer is named once for what it leads. */
+  /** Of a leader that is elected meanwhile nothing has failed; one that does not answer is named once for each partition. */
   #tell(key: StreamKey, err: unknown, count: number): void {
     const { logger } = this.#options
     const isLeaders = isMillraceError(err) && err.code.startsWith('BROKER_') && err.retriable

@@ -7,13 +7,13 @@ import type { StreamKey } from '../wal/stream.ts'
 import { streamId } from '../wal/stream.ts'
 import type { Wal } from '../wal/wal.ts'
 
-/** Where only one stream cannot be archived, as for want of a right, the others go on after so long. A choice. */
+/** Where only one stream cannot be archived, as where its objects are refused, the others go on after so long. A choice. */
 const BEYOND_FOR_MS = 600_000
 
 /**
  * Takes what is fetched into the WAL. It may exceed the WAL's limit, since only sealing makes room again: but while the archive
  * takes nothing each stream would add a segment. So one goes beyond at a time, and the next when that one is sealed, or cannot be
- * for want of a leader, of which nobody knows when it comes.
+ * because of its broker, of which nobody knows when it can again.
  */
 export class Fetched {
   readonly #wal: Wal
@@ -51,8 +51,8 @@ export class Fetched {
       if (this.#isBeyond(stream)) this.#beyond = null
       return step
     } catch (error) {
-      const isLeaderless = isMillraceError(error) && error.code.startsWith('BROKER_') && !(error instanceof Throttled)
-      if (this.#isBeyond(stream) && isLeaderless) this.#beyond = null
+      const isBrokers = isMillraceError(error) && error.code.startsWith('BROKER_') && !(error instanceof Throttled)
+      if (this.#isBeyond(stream) && isBrokers) this.#beyond = null
       throw error
     }
   }

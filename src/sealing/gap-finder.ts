@@ -51,7 +51,7 @@ export class GapFinder {
   readonly #reached: Reached
   /** The high watermarks when the worker started; undefined for a partition without a leader then. */
   readonly #atStart: ReadonlyMap<string, number | undefined>
-  /** Of the topics that are watched, by their ids, the highest partition that was known at the start; infinite for the others. */
+  /** Of the topics that are watched, by their ids, the last partition that they had at the start, as far as is known. */
   readonly #lastPartitions = new Map<string, number>()
   #seen = new Map<string, Seen>()
   #silent: StreamKey[] = []
@@ -63,8 +63,8 @@ export class GapFinder {
     this.#parts = parts
     this.#reached = new Reached(parts)
     this.#atStart = atStart
-    for (const { topicId, partition } of this.#reached.keys()) {
-      this.#lastPartitions.set(topicId, Math.max(partition, this.#lastPartitions.get(topicId) ?? 0))
+    for (const topicId of this.#reached.topicIds()) {
+      this.#lastPartitions.set(topicId, this.#reached.lastPartition(topicId) ?? Number.POSITIVE_INFINITY)
     }
   }
 
@@ -108,6 +108,7 @@ export class GapFinder {
       const isKnown = isArchived || this.#parts.hasPassed(key.topic, key.topicId)
       if (backfill === 'captured' && !isKnown) continue
       ids.add(id)
+      this.#reached.showed(key)
       if (end === undefined) {
         silent.push(key)
         continue
@@ -144,6 +145,7 @@ export class GapFinder {
       if (watched(key.topic) !== null && (await cluster.knows(key).catch(() => true))) continue
       for (const id of ids) this.#reached.forget(id)
       this.#lastPartitions.delete(key.topicId)
+      this.#reached.forgetTopic(key.topicId)
     }
   }
 

@@ -26,6 +26,8 @@ interface Kept {
   readonly begins?: readonly string[]
   /** How far logs were seen to reach beyond that; files of earlier versions do not have it, and leave it out. */
   readonly seen?: Readonly<Record<string, number>>
+  /** By topic id, the last partition that was there; nor do they have this, and take none for added since. */
+  readonly lastPartitions?: Readonly<Record<string, number>>
 }
 
 /** What no look has shown for so long may be forgotten. A broker that has just started does not list everything yet. */
@@ -40,16 +42,18 @@ export class Reached {
   readonly #begins: Set<string>
   /** How far the logs reached at the last look that showed them, but for those that are archived up to there. */
   readonly #seen: Map<string, number>
+  readonly #lastPartitions: Map<string, number>
   /** Since when, by `performance.now()`, looks have not shown a partition. */
   readonly #missingSince = new Map<string, number>()
   #written: string
 
   constructor(parts: ReachedParts) {
-    const { reached, begins, seen } = read(parts)
+    const { reached, begins, seen, lastPartitions } = read(parts)
     this.#parts = parts
     this.#offsets = new Map(Object.entries(reached))
     this.#begins = new Set(begins)
     this.#seen = new Map(Object.entries(seen))
+    this.#lastPartitions = new Map(Object.entries(lastPartitions))
     this.#written = this.#text
   }
 
@@ -57,9 +61,24 @@ export class Reached {
     return this.#offsets.get(id)
   }
 
-  /** All partitions of which something is kept. */
-  keys(): StreamKey[] {
-    return [...this.#offsets.keys()].map(streamOf)
+  /** Of the topics of which something is kept. */
+  topicIds(): ReadonlySet<string> {
+    return new Set(this.#offsets.keys().map(id => streamOf(id).topicId))
+  }
+
+  /** The last partition that a look has shown of a topic, with a leader or without; undefined where it is not known. */
+  lastPartition(topicId: string): number | undefined {
+    return this.#lastPartitions.get(topicId)
+  }
+
+  /** A look has shown a partition. */
+  showed({ topicId, partition }: StreamKey): void {
+    this.#lastPartitions.set(topicId, Math.max(partition, this.#lastPartitions.get(topicId) ?? 0))
+  }
+
+  /** Nothing is kept of a topic's partitions any more. */
+  forgetTopic(topicId: string): void {
+    this.#lastPartitions.delete(topicId)
   }
 
   /** How far a log was seen to reach beyond what is archived; 0 where no look has shown that. */
@@ -115,7 +134,8 @@ export class Reached {
   get #text(): string {
     const { archiveUrl: archive } = this.#parts
     const [reached, seen] = [Object.fromEntries(this.#offsets), Object.fromEntries(this.lacking())]
-    const content: Kept = { archive, reached, begins: [...this.#begins], seen }
+    const lastPartitions = Object.fromEntries(this.#lastPartitions)
+    const content: Kept = { archive, reached, begins: [...this.#begins], seen, lastPartitions }
     return `${JSON.stringify(content, null, 1)}\n`
   }
 
@@ -135,10 +155,12 @@ export class Reached {
 
 /** Nothing where there is nothing to read, or it is said of another archive. */
 function read({ file, archiveUrl, logger }: ReachedParts): Required<Kept> {
-  const nothing = { archive: archiveUrl, reached: {}, begins: [], seen: {} }
+  const nothing = { archive: archiveUrl, reached: {}, begins: [], seen: {}, lastPartitions: {} }
   try {
     const kept = JSON.parse(readFileSync(file, 'utf8')) as Kept
-    return kept.archive === archiveUrl ? { begins: Object.keys(kept.reached), seen: {}, ...kept } : nothing
+    return kept.archive === archiveUrl
+      ? { begins: Object.keys(kept.reached), seen: {}, lastPartitions: {}, ...kept }
+      : nothing
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== 'ENOENT') {
       logger.warn(

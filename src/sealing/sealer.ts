@@ -141,13 +141,22 @@ export class Sealer {
 
   /** Null where another worker put that range. Its file stays only as a warm copy: while the archive takes none, there would be many. */
   async #put(stream: StreamKey, segment: SegmentResult): Promise<Chain | null> {
-    const { archive, warm } = this.#parts
+    const { archive } = this.#parts
     try {
       const grown = await archive.append(stream, segment)
-      if (grown !== null) warm.keep(segmentKey(stream, segment.manifest.baseOffset), segment.path)
+      if (grown !== null) this.#keep(stream, segment)
       return grown
     } finally {
       rmSync(segment.path, { force: true })
+    }
+  }
+
+  /** Without a copy it is read from the archive: on a full disk that must not keep what is archived from being let go. */
+  #keep(stream: StreamKey, { manifest, path: file }: SegmentResult): void {
+    try {
+      this.#parts.warm.keep(segmentKey(stream, manifest.baseOffset), file)
+    } catch (err) {
+      this.#parts.logger.warn({ err, stream }, 'no local copy of an archived segment could be kept')
     }
   }
 

@@ -4,6 +4,7 @@
 import type { AddressInfo } from 'node:net'
 import fastify from 'fastify'
 import { z } from 'zod'
+import { LONGEST_TIMER_MS } from '../connect/options.ts'
 import type { ErrorCode } from '../errors.ts'
 import { isMillraceError, MillraceError, messageOf } from '../errors.ts'
 import type { Address } from '../kafka/address.ts'
@@ -31,7 +32,10 @@ export interface HttpDoor {
   close(): Promise<void>
 }
 
-const flushBody = z.strictObject({ topic: z.string().optional(), timeoutMs: z.number().int().min(1).default(60_000) })
+const flushBody = z.strictObject({
+  topic: z.string().optional(),
+  timeoutMs: z.number().int().min(1).max(LONGEST_TIMER_MS).default(60_000)
+})
 
 const statusOf: Partial<Record<ErrorCode, number>> = {
   USAGE: 400,

@@ -100,7 +100,7 @@ describe('data.dir', () => {
 })
 
 describe('a variable that looks like an override and is none', () => {
-  const line = 'environment MILLRACE_SEGMENT_MSS: segment.mss: unknown key: did you mean segment.ms?, without effect'
+  const line = 'environment MILLRACE_SEGMENT_MSS: segment.mss: has no effect: unknown key: did you mean segment.ms?'
   const others = {
     MILLRACE_SEGMENT_MS: '1m',
     MILLRACE_ADVERTISED_HOST: 'localhost',

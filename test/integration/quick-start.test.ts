@@ -9,7 +9,7 @@ import type { GuardedChild } from '../support/child.ts'
 import { runToEnd, spawnGuarded } from '../support/child.ts'
 import { kafkaClient } from '../support/kafka-client.ts'
 import { freePortRange } from '../support/ports.ts'
-import { describeKafka, useKafka } from '../support/servers.ts'
+import { describeWith, useOwnKafka } from '../support/servers.ts'
 import type { TempFolder } from '../support/temp.ts'
 import { tempFolder } from '../support/temp.ts'
 import { until } from '../support/until.ts'
@@ -176,9 +176,12 @@ describe('npm start', () => {
   })
 })
 
-describeKafka('npm start in front of a cluster', () => {
+// Its own, for others make topics in that of all.
+describeWith(['kafka-own'], 'npm start in front of a cluster', () => {
+  const cluster = useOwnKafka({ nodes: 1 })
+
   test('needs one variable, and writes nothing into it', async () => {
-    const { bootstrap } = useKafka()
+    const { bootstrap } = cluster()
     const before = await topics(bootstrap)
     const { stdout } = await npmStart('', { MILLRACE_BOOTSTRAP_SERVERS: bootstrap })
     expect(stdout()).toContain(`in front of ${bootstrap.split(',').join(', ')}`)

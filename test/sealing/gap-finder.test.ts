@@ -6,6 +6,7 @@ import { afterEach, beforeEach, expect, test, vi } from 'vitest'
 import type { Cluster } from '../../src/kafka/cluster.ts'
 import type { Backfill } from '../../src/sealing/backfill.ts'
 import { GapFinder } from '../../src/sealing/gap-finder.ts'
+import type { StreamKey } from '../../src/wal/stream.ts'
 import { streamId } from '../../src/wal/stream.ts'
 import { tempFolder } from '../support/temp.ts'
 import { orders } from '../wal/batches.ts'
@@ -20,7 +21,7 @@ interface Told {
   /** Whether the broker that is asked for all topics names the one there is; and whether any broker knows it. */
   isListed?: () => boolean
   isKnown?: () => boolean
-  end: () => number
+  end: (key: StreamKey) => number | undefined
   backfill?: () => Backfill | null
   partitions?: () => number
   /** Of how many topics something has passed: of this one, if of any. */
@@ -41,7 +42,7 @@ async function openFinder(told: Told) {
   const refresh = vi.fn(async () => (isListed() ? [topic()] : []))
   const cluster: Pick<Cluster, 'refresh' | 'listOffsets' | 'knows'> = {
     refresh,
-    listOffsets: async keys => keys.map(end),
+    listOffsets: async keys => keys.map(key => end(key as StreamKey)),
     knows: async () => isKnown()
   }
   const file = join(temp.path, 'reached.json')
@@ -64,6 +65,18 @@ async function openFinder(told: Told) {
   const finder = await restart()
   return { finder, restart, inode, refresh, remembered, [Symbol.asyncDispose]: () => temp.dispose() }
 }
+
+test('a partition that has had no leader yet is not taken for one that was added', async () => {
+  let hasLeader = false
+  const end = ({ partition }: StreamKey) => (partition === 0 || hasLeader ? 500 : undefined)
+  await using world = await openFinder({ end, backfill: () => 'captured', partitions: () => 2 })
+  await world.finder.look()
+  expect(world.finder.silent()).toEqual([{ ...orders, partition: 1 }])
+  hasLeader = true
+  const again = await world.restart()
+  await again.look()
+  expect(again.behind()).toEqual([])
+})
 
 const archivedTo400 = { reached: { [streamId(orders)]: 400 }, begins: [] }
 const sealedTo = (covered: number) => ({ progressed: true, covered })
@@ -187,7 +200,7 @@ test('a topic of which something passes for the first time is noted within a sec
 
 test('a partition that is added to a topic that is archived is archived whole, also if no worker ran', async () => {
   let partitions = 1
-  const kept = { reached: { [streamId(orders)]: 5 }, begins: [] }
+  const kept = { reached: { [streamId(orders)]: 5 }, begins: [], lastPartitions: { [orders.topicId]: 0 } }
   const told: Told = { end: () => 5, backfill: () => 'captured', partitions: () => partitions, passed: () => 0, kept }
   await using world = await openFinder(told)
   const { finder, restart } = world

@@ -1,6 +1,7 @@
 // What a partition's log may look like when it is sealed without a capture: nothing of it stops the sealer. The broker here is a
 // list of batches; all else is real.
-import { readdir } from 'node:fs/promises'
+import { readdir, writeFile } from 'node:fs/promises'
+import { dirname, join } from 'node:path'
 import { afterEach, expect, test, vi } from 'vitest'
 import { MillraceError } from '../../src/errors.ts'
 import { CanonicalBatch } from '../../src/kafka/batch.ts'
@@ -42,6 +43,14 @@ test.each(['append', 'putExtra'] as const)('no file is kept of what the archive 
   vi.spyOn(world.small.archive, put).mockRejectedValue(new MillraceError('STORE_FAILED', 'no room'))
   await expect(world.seal()).rejects.toThrow('no room')
   expect(await readdir(world.building)).toEqual([])
+})
+
+test('what is archived is let go of also where no local copy of its segment can be kept', async () => {
+  await using world = await openWorld(fakeBroker([batchAt(0), batchAt(1)]))
+  await writeFile(join(dirname(world.building), 'warm'), 'a file in the place of the folder')
+  await world.wal.append([captured(0)])
+  expect(await world.seal()).toMatchObject({ progressed: false, end: 2 })
+  expect(world.wal.streams()).toEqual([])
 })
 
 test('what was captured from another cluster waits for it', async () => {

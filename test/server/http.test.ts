@@ -37,6 +37,17 @@ test('/metrics is in the format that its media type says', async () => {
   expect([...parseMetrics(await answer.text()).keys()]).toContain('process_resident_memory_bytes')
 })
 
+test('a flush may take as long as a timer can, and no longer', async () => {
+  const { url } = await openDoor()
+  const flush = async (timeoutMs: number): Promise<Response> => {
+    const headers = { 'content-type': 'application/json' }
+    return await fetch(`${url}/v1/flush`, { method: 'POST', headers, body: JSON.stringify({ timeoutMs }) })
+  }
+  expect((await flush(2 ** 31 - 1)).status).toBe(200)
+  const refused = await flush(2 ** 31)
+  expect([refused.status, await refused.text()]).toEqual([400, expect.stringContaining('timeoutMs')])
+})
+
 test('anything else is not there', async () => {
   const get = await start()
   const answer = await get('/healthz')

@@ -102,9 +102,10 @@ describe.each([12, 13])('in version %d', version => {
 
   test('what it accepted and was sent no batch for is not passed over', async () => {
     const broker = answer(version, [[0, 1], [0, 2], [0, 3], [0, 4]]) // biome-ignore format: one line
-    const { unnamed } = await acceptedBatches(request(version), broker, 'c', topicIds().topics, selection, longAgo)
-    const [reason] = unnamed.values()
-    expect([unnamed.size, messageOf(reason)]).toEqual([1, 'the broker accepted what is no batch for partition 3'])
+    const accepted = await acceptedBatches(request(version), broker, 'c', topicIds().topics, selection, longAgo)
+    const [reason] = accepted.unnamed.values()
+    expect(messageOf(reason)).toBe('the broker accepted what is no batch for partition 3')
+    expect([accepted.unnamed.size, accepted.batches]).toEqual([1, []]) // the topic is sent again as a whole
   })
 
   test('errors 7 and 20 without an offset say nothing of the log', async () => {

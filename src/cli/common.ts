@@ -66,11 +66,7 @@ export interface ArchiveFlags extends CommonFlags {
 }
 
 export function archiveFlags<T>(yargs: Argv<T>): Argv<T & ArchiveFlags> {
-  return archiveFlag(commonFlags(yargs)).check(({ archive, config, set }) => {
-    const unused = archive === undefined ? undefined : config !== undefined ? 'config' : set && 'set'
-    if (unused === undefined) return true
-    throw new MillraceError('USAGE', `--${unused}: cannot be used with --archive, for which no worker file is read`)
-  })
+  return archiveFlag(commonFlags(yargs))
 }
 
 export function archiveFlag<T>(yargs: Argv<T>): Argv<T & { readonly archive?: string | undefined }> {

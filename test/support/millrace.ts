@@ -51,7 +51,7 @@ export interface Worker extends Foreground, AsyncDisposable {
   readonly archiveUrl: string
   readonly folder: string
   readonly configFile: string
-  /** Runs a command with this worker's environment, and with its config, which does not go with `--archive`. */
+  /** Runs a command with this worker's config and environment. */
   command(args: readonly string[], options?: RunOptions): Promise<CommandResult>
 }
 
@@ -81,10 +81,8 @@ export async function startMillrace(options: WorkerOptions): Promise<Worker> {
     archiveUrl,
     folder,
     configFile,
-    command: (args, more = {}) => {
-      const file = args.includes('--archive') && args[0] !== 'serve' ? [] : ['--config', configFile]
-      return millrace([...args, ...file], { cwd: folder, ...more, env: { ...env, ...more.env } })
-    },
+    command: (args, more = {}) =>
+      millrace([...args, '--config', configFile], { cwd: folder, ...more, env: { ...env, ...more.env } }),
     dispose,
     [Symbol.asyncDispose]: dispose
   }

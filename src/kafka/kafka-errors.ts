@@ -32,6 +32,7 @@ export const KafkaError = {
   REBALANCE_IN_PROGRESS: 27,
   TOPIC_AUTHORIZATION_FAILED: 29,
   GROUP_AUTHORIZATION_FAILED: 30,
+  CLUSTER_AUTHORIZATION_FAILED: 31,
   INVALID_TIMESTAMP: 32,
   UNSUPPORTED_SASL_MECHANISM: 33,
   ILLEGAL_SASL_STATE: 34,
@@ -104,6 +105,8 @@ export function isRetriableKafkaError(code: number): boolean {
 
 /** What to do about a right that brokers say is missing; undefined for any other error. */
 export function rightsHint(errorCode: number | undefined): string | undefined {
+  if (errorCode === KafkaError.CLUSTER_AUTHORIZATION_FAILED)
+    return 'Replay needs the right Write on the topic that it appends to, or IdempotentWrite on the cluster.'
   if (errorCode !== KafkaError.TOPIC_AUTHORIZATION_FAILED) return undefined
   return 'Millrace needs the rights Describe, DescribeConfigs and Read on the topics that it archives; replay needs Create and Write.'
 }

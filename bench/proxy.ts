@@ -15,6 +15,7 @@ import { tempFolder } from '../test/support/temp.ts'
 import type { Waits } from './crowd.ts'
 import type { Figure } from './figures.ts'
 import { figure } from './figures.ts'
+import { fillPageCache } from './page-cache.ts'
 import { writePayloads } from './payloads.ts'
 import type { ProducerReport } from './perf-reports.ts'
 import { producerReport } from './perf-reports.ts'
@@ -132,6 +133,7 @@ async function crowd(kafka: KafkaCluster, { bootstrap, worker }: Way, topic: str
   await kafkaTopics(kafka.bootstrap, ['--create', '--topic', topic, '--partitions', String(PARTITIONS)])
   const numbers = [PARTITIONS, load.producers, load.sends, load.bytes, load.everyMs].map(String)
   const program = join(import.meta.dirname, 'crowd.ts')
+  await settle()
   const { stdout } = await execute(process.execPath, [program, bootstrap, topic, ...numbers])
   const waits = JSON.parse(stdout) as Waits
   if (worker !== null) await readBack(worker, topic, waits.records)
@@ -204,7 +206,7 @@ async function measure(way: Way, kafka: KafkaCluster, load: Load, payloads: stri
   const run = { bootstrap: way.bootstrap, settings, args: ['--payload-file', payloads] }
   // V8 lets go of code that has not run for a while, which would be compiled in each run.
   await producerPerf({ ...run, topic: WARM_UP, records: records / 10, throughput: -1 })
-  await execute('sync') // what ran before is not what a capture's fsync waits for
+  await settle()
   const before = way.pid === null ? null : await processCost(way.pid)
   const report = await producerPerf({ ...run, topic, records, throughput })
   const after = way.pid === null ? null : await processCost(way.pid)
@@ -217,6 +219,12 @@ async function measure(way: Way, kafka: KafkaCluster, load: Load, payloads: stri
   const cpuSeconds = (after?.cpuSeconds ?? 0) - (before?.cpuSeconds ?? 0)
   const writtenBytes = (after?.writtenBytes ?? 0) - (before?.writtenBytes ?? 0)
   return { ...producerReport(report), cpuSeconds, writtenBytes, peakRssBytes: after?.peakRssBytes ?? 0, logBytes }
+}
+
+/** What ran before is not what a capture's fsync waits for, nor does it leave memory that has to be asked for. */
+async function settle(): Promise<void> {
+  await execute('sync')
+  await fillPageCache()
 }
 
 /** Archives the topic and has every byte of it verified. */

@@ -1,5 +1,6 @@
 // What has to fit together in the proxy's file, beyond each value by itself.
 import type { Mismatch } from 'millrace/connect'
+import { topicNameFault } from 'millrace/kafka'
 import type { ProxyConfig } from './options.ts'
 import { isAny } from './upstream.ts'
 
@@ -8,7 +9,7 @@ const truststore = ['listener.ssl.truststore.location', 'listener.ssl.truststore
 
 /** Everything that does not, each with the key to be changed. */
 export function checkProxy(config: ProxyConfig): readonly Mismatch[] {
-  return [...checkAddresses(config), ...checkListenerTls(config)]
+  return [...checkAddresses(config), ...checkTopics(config), ...checkListenerTls(config)]
 }
 
 function* checkAddresses(config: ProxyConfig): Generator<Mismatch> {
@@ -26,6 +27,17 @@ function* checkAddresses(config: ProxyConfig): Generator<Mismatch> {
     const rule = `must give each broker a port of its own: ${own} is that of ${by}`
     if (by !== undefined) yield { key: 'node.ports', rule, got: `${nodeId}:${own}` }
     taken.set(own, `broker ${nodeId}`)
+  }
+}
+
+/** A name that no topic can have captures nothing, and excludes nothing, without a word. */
+function* checkTopics(config: ProxyConfig): Generator<Mismatch> {
+  for (const key of ['topics', 'topics.exclude'] as const) {
+    for (const topic of config[key]) {
+      const fault = topicNameFault(topic)
+      if (fault === null) continue
+      yield { key, rule: `must be names of topics: ${fault}`, hint: 'A pattern of names goes into topics.regex.' }
+    }
   }
 }
 

@@ -58,6 +58,17 @@ describe('keys of the proxy that do not fit together', () => {
   })
 })
 
+test('names that no topic can have are told where patterns go', async () => {
+  await proxy('topics: orders,payments.*\ntopics.exclude: __*\n')
+  const rule = (name: string) =>
+    `must be names of topics: '${name}' contains other characters than ASCII letters, digits, '.', '_' and '-'`
+  const hint = 'A pattern of names goes into topics.regex.'
+  expect(await refusal('run')).toEqual([
+    `config/connectors/proxy.yaml: topics: ${rule('payments.*')}. ${hint}`,
+    `config/connectors/proxy.yaml: topics.exclude: ${rule('__*')}. ${hint}`
+  ])
+})
+
 test('an endpoint that is no URL is named with file and key', async () => {
   const bucket = 'name: archive\nconnector.class: s3-archive\narchive.url: s3://b/x\ns3.endpoint: notaurl\n'
   await write('config/connectors/archive.yaml', bucket)

@@ -1,6 +1,6 @@
-// Memory that the machine really has, for what a benchmark writes. A virtual machine may have given its free memory back to its
-// host (free page reporting), and each page of it that is used again is asked of the host: to write into new pages of a file's
-// cache took 4 to 5 s/GB then and about 1 s/GB otherwise, more or less than all else that a capture costs.
+// Memory that the machine has at hand, for what a benchmark writes. At full rate, on a virtual machine with nearly all memory free,
+// the kernel's copying into new pages of a file's cache took 4.5 to 5 s/GB, at other times 1. A likely cause, not proved: free memory
+// is given back to the host (free page reporting), and each page that is used again is asked of it.
 import type { FileHandle } from 'node:fs/promises'
 import { open, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
